@@ -1,0 +1,2 @@
+//! featured.
+fn main() {}
