@@ -1,1 +1,35 @@
-//! placeholder
+//! Who runs each container of a switch: every rule of ownership, once.
+//!
+//! Pure: no clock, file, socket, environment or logger is reached from here. Adapters hand in a [`View`] of what
+//! is, and carry out the [`Plan`] that comes back. The same functions serve the command line, the call made inside
+//! an image, the daemon and the model that explores every order of events (`tests/model.rs`).
+//!
+//! Holds always: never two running copies of one instance's payload, whatever the rows say.
+
+mod agent;
+mod instance;
+mod knobs;
+mod knock;
+mod name;
+mod plan;
+mod reason;
+mod start;
+mod state;
+mod stop;
+mod view;
+mod wait;
+
+pub use agent::{AgentStep, AgentView, Unit, reconcile};
+pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
+pub use knobs::Knobs;
+pub use knock::{Answer, Asking, Side, ask};
+pub use name::{AsicId, ContainerId, FeatureName, NameError, Version};
+pub use plan::{Copy, OnlyIf, Plan, Refusal, RowChange, Step};
+pub use reason::Reason;
+pub use start::start;
+pub use state::{
+    Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
+};
+pub use stop::{ended, kill, stop};
+pub use view::{Local, Pod, View};
+pub use wait::{Waiting, wait};

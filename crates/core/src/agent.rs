@@ -1,0 +1,78 @@
+//! What the host does about a feature that nobody is just starting or stopping: the rules of the daemon that
+//! watches rows, engine and units (SONIC.md 5.5, DESIGN.md section 4). Its adapters come with Kubernetes mode.
+
+use crate::{CurrentOwner, Reason, RemoteState, SetOwner, View};
+
+/// What systemd says of the instance's unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Its main process, `container wait`, runs.
+    Active,
+    /// It ended and systemd will start it again.
+    WillRestart,
+    /// It is starting or stopping: not the moment to interfere.
+    Busy,
+    /// It is off: stopped by somebody, never started, or given up.
+    Off,
+}
+
+/// What the daemon looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentView<'a> {
+    /// Rows and engine.
+    pub view: &'a View,
+    /// The unit.
+    pub unit: Unit,
+    /// The version of the pod that asks is that of the local image.
+    pub same_as_local: bool,
+}
+
+/// What the daemon does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentStep {
+    /// Write the node label.
+    Label(bool),
+    /// Restart the unit: its stop and start do the rest by the ordinary rules.
+    RestartUnit(Reason),
+}
+
+/// What is to be done now, in order. Empty: all is as asked.
+pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
+    let view = now.view;
+    if !view.kubernetes || view.instance.feature.is_database() {
+        return Vec::new();
+    }
+    match (now.unit, view.wanted()) {
+        (Unit::Active, SetOwner::Local) => {
+            let mut steps = vec![AgentStep::Label(false)];
+            // Owner none is no mismatch: restarting for it would never end (buildimage #13342).
+            if view.row.current_owner == CurrentOwner::Kube {
+                steps.push(AgentStep::RestartUnit(Reason::OwnerChangedToLocal));
+            }
+            steps
+        }
+        (Unit::Active, SetOwner::Kube) => {
+            let mut steps = vec![AgentStep::Label(true)];
+            if pod_wants_to_take_over(now) {
+                steps.push(AgentStep::RestartUnit(Reason::PodKnocks));
+            }
+            steps
+        }
+        // Shortens the gap of a rolling update; systemd would do it after its restart delay.
+        (Unit::WillRestart, SetOwner::Kube)
+            if view.row.current_owner == CurrentOwner::None && view.pod_is_coming() =>
+        {
+            vec![AgentStep::RestartUnit(Reason::PodGone)]
+        }
+        // A unit that somebody stopped stays stopped.
+        (Unit::WillRestart | Unit::Busy | Unit::Off, _) => Vec::new(),
+    }
+}
+
+/// With owner none the unit's `container wait` lets the pod in by itself.
+fn pod_wants_to_take_over(now: &AgentView<'_>) -> bool {
+    now.view.row.remote_state == RemoteState::Pending
+        && now.view.row.current_owner != CurrentOwner::None
+        && now.view.server_answers
+        && !now.same_as_local
+}

@@ -1,0 +1,145 @@
+//! May this container run its payload? Asked inside the image, of the rows alone (SONIC.md 4.2).
+//!
+//! An image cannot see the engine; what it may not know from the rows it does not take for granted. The answer is
+//! asked for again after every change of the rows: nothing here freezes for ever.
+
+use crate::{
+    ContainerId, CurrentOwner, FeatureConfig, FeatureName, FeatureState, OnlyIf, Reason, RemoteState,
+    RowChange, SetOwner, SystemState, Version,
+};
+
+/// Who started the container that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The control script.
+    Local,
+    /// Kubernetes.
+    Kube,
+}
+
+/// What the container knows of itself, and what the rows say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Asking<'a> {
+    /// Of which feature it is.
+    pub feature: &'a FeatureName,
+    /// Who started it.
+    pub side: Side,
+    /// Its version.
+    pub version: &'a Version,
+    /// Its own id, where it could find it out.
+    pub id: Option<&'a ContainerId>,
+    /// Whether this container has asked before.
+    pub has_asked: bool,
+    /// `CONFIG_DB_INITIALIZED` is 1: an absent row is meant so.
+    pub configured: bool,
+    /// The feature's configuration, if it has a row.
+    pub config: Option<&'a FeatureConfig>,
+    /// What is recorded.
+    pub row: &'a FeatureState,
+    /// The version of the local image as last recorded (`<f>_local`).
+    pub local_version: Option<&'a Version>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Run the payload; nobody keeps rows for it.
+    Run(Reason),
+    /// Write this; if it was written, run the payload, else ask again.
+    RecordAndRun(RowChange, Reason),
+    /// Write this, then ask again at the next change.
+    Ask(RowChange, Reason),
+    /// Ask again at the next change.
+    Wait(Reason),
+}
+
+/// The answer for one container at one moment.
+pub fn ask(asking: &Asking<'_>) -> Answer {
+    match asking.side {
+        Side::Local => ask_local(asking),
+        Side::Kube => ask_kube(asking),
+    }
+}
+
+fn ask_local(asking: &Asking<'_>) -> Answer {
+    if asking.row.system_state.is_none() {
+        // A switch that keeps no rows, or has lost them: the local copy is the one that may always run.
+        return Answer::Run(Reason::Unmanaged);
+    }
+    let change = RowChange {
+        current_owner: Some(CurrentOwner::Local),
+        container_id: Some(ContainerId::parse(asking.feature.as_str()).ok()),
+        container_version: Some(asking.version.clone()),
+        ..RowChange::default()
+    };
+    Answer::RecordAndRun(change, Reason::OwnerLocal)
+}
+
+fn ask_kube(asking: &Asking<'_>) -> Answer {
+    let Some(config) = asking.config else {
+        return if asking.configured {
+            Answer::Run(Reason::Unmanaged)
+        } else {
+            Answer::Wait(Reason::NotConfiguredYet)
+        };
+    };
+    if config.set_owner == SetOwner::Local {
+        return Answer::Wait(Reason::OwnerIsLocal);
+    }
+    match asking.row.system_state {
+        // SONiC's own script runs ahead here, beside a local copy whose row was lost.
+        None => return Answer::Wait(Reason::HostHasNotSpoken),
+        Some(SystemState::Down) => return Answer::Wait(Reason::UnitIsDown),
+        Some(SystemState::Up) => {}
+    }
+    match asking.row.remote_state {
+        RemoteState::Ready if is_mine(asking) => Answer::RecordAndRun(take_turn(asking), Reason::HasTurn),
+        RemoteState::Pending if is_mine(asking) => Answer::Wait(why_pending(asking)),
+        RemoteState::Ready | RemoteState::Pending if asking.has_asked => Answer::Wait(Reason::Superseded),
+        RemoteState::None
+        | RemoteState::Pending
+        | RemoteState::Ready
+        | RemoteState::Running
+        | RemoteState::Stopped => Answer::Ask(knock(asking), why_pending(asking)),
+    }
+}
+
+/// The last one that asked is this container: the same id, or, where ids are not known, the same version.
+fn is_mine(asking: &Asking<'_>) -> bool {
+    match (&asking.row.remote_container_id, asking.id) {
+        (Some(theirs), Some(mine)) => theirs.same_as(mine),
+        (None, None) => {
+            asking.has_asked
+                && asking.row.container_version.as_ref().is_some_and(|v| v.same_as(asking.version))
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn why_pending(asking: &Asking<'_>) -> Reason {
+    match asking.local_version {
+        Some(local) if local.same_as(asking.version) => Reason::SameAsLocal,
+        _ => Reason::AsksForTurn,
+    }
+}
+
+fn knock(asking: &Asking<'_>) -> RowChange {
+    RowChange {
+        container_version: Some(asking.version.clone()),
+        remote_state: Some(RemoteState::Pending),
+        remote_container_id: asking.id.map(ContainerId::short),
+        only_if: OnlyIf::unchanged(asking.row),
+        ..RowChange::default()
+    }
+}
+
+fn take_turn(asking: &Asking<'_>) -> RowChange {
+    RowChange {
+        current_owner: Some(CurrentOwner::Kube),
+        container_id: Some(asking.id.map(ContainerId::short)),
+        container_version: Some(asking.version.clone()),
+        remote_state: Some(RemoteState::Running),
+        only_if: OnlyIf::unchanged(asking.row),
+        ..RowChange::default()
+    }
+}

@@ -1,0 +1,96 @@
+//! What `container start` does: which copy the unit's start brings up (SONIC.md 3.3, DESIGN.md section 4 *Start*).
+//!
+//! Only decides who begins. That the pod really comes is waited for by [`crate::wait`].
+
+use crate::{
+    ContainerId, Copy, CurrentOwner, Local, OnlyIf, Plan, Reason, Refusal, RemoteState, RowChange, SetOwner,
+    Step, SystemState, View,
+};
+
+/// The steps of a start. The row is written before the engine acts, on condition that it still says what was seen:
+/// a pod that got its turn in between makes the caller look again.
+pub fn start(view: &View) -> Result<Plan, Refusal> {
+    match view.wanted() {
+        SetOwner::Local => start_local(view),
+        SetOwner::Kube => Ok(start_kube(view)),
+    }
+}
+
+fn start_local(view: &View) -> Result<Plan, Refusal> {
+    let name = view.instance.container_name();
+    if view.local == Local::Missing {
+        return Err(Refusal::NoContainer(name));
+    }
+    let mut steps = Vec::new();
+    if view.kubernetes {
+        // First, so that the kubelet stops bringing pods while the local copy comes up.
+        steps.push(Step::Label(false));
+    }
+    steps.extend(bring_up_local(view));
+    Ok(Plan { steps, reason: Reason::OwnerLocal })
+}
+
+fn start_kube(view: &View) -> Plan {
+    let pod_can_come = view.pod_is_coming() && view.server_answers;
+    let (mut steps, reason) = if pod_can_come || !view.can_fall_back() {
+        (make_room_for_pod(view), why_kube(view, pod_can_come))
+    } else {
+        let reason = if view.server_answers { Reason::NoPodYet } else { Reason::ServerAway };
+        (bring_up_local(view), reason)
+    };
+    // Last, so that no pod comes before the row can answer it.
+    steps.push(Step::Label(true));
+    Plan { steps, reason }
+}
+
+fn why_kube(view: &View, pod_can_come: bool) -> Reason {
+    match (pod_can_come, view.config.fallback) {
+        (true, _) => Reason::PodIsComing,
+        (false, true) => Reason::NoLocalImage,
+        (false, false) => Reason::FallbackForbidden,
+    }
+}
+
+/// Pods that may be running go first, then the row, then the container: two copies never overlap, and a pod that
+/// reads the row from here on is kept out.
+fn bring_up_local(view: &View) -> Vec<Step> {
+    let mut steps: Vec<Step> =
+        view.pods_that_may_run().map(|pod| Step::Stop(Copy::Pod(pod.id.clone()))).collect();
+    steps.push(Step::Row(RowChange {
+        system_state: Some(SystemState::Up),
+        current_owner: Some(CurrentOwner::Local),
+        // The name of a container is always a valid id: names are the narrower kind.
+        container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
+        remote_state: Some(RemoteState::None),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
+    }));
+    steps.push(Step::StartLocal);
+    steps
+}
+
+/// A local copy that still runs is stopped; a `ready` from before this start is nobody's any more.
+fn make_room_for_pod(view: &View) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if view.local == Local::Running {
+        steps.push(Step::Stop(Copy::Local));
+    }
+    let mut row = RowChange {
+        system_state: Some(SystemState::Up),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
+    };
+    match view.row.remote_state {
+        RemoteState::Ready => row.remote_state = Some(RemoteState::Pending),
+        RemoteState::Running if view.pod_in_charge().is_none() => {
+            row.remote_state = Some(RemoteState::Stopped);
+        }
+        RemoteState::None | RemoteState::Pending | RemoteState::Running | RemoteState::Stopped => {}
+    }
+    if view.pod_in_charge().is_none() {
+        row.current_owner = Some(CurrentOwner::None);
+        row.container_id = Some(None);
+    }
+    steps.push(Step::Row(row));
+    steps
+}

@@ -1,0 +1,218 @@
+//! What the rows of a feature say, as types. Reading them from Redis, with its aliases and defaults, is the
+//! `sonic` crate's; here stand only the words that SONiC writes and what they mean.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{ContainerId, Version};
+
+/// The words of an enum that stands in a row: one list serves writing, printing and reading back.
+pub trait Words: Sized + std::marker::Copy + 'static {
+    /// Each value with the word that SONiC ships for it.
+    const ALL: &'static [(Self, &'static str)];
+
+    /// The value of a shipped word.
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, w)| *w == word).map(|(value, _)| *value)
+    }
+}
+
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl Words for $type {
+            const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $word)),+];
+        }
+        impl $type {
+            /// The word that stands in the row.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+/// FEATURE.state of CONFIG_DB: may the feature run?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Admin {
+    /// It runs.
+    Enabled,
+    /// It does not run.
+    Disabled,
+    /// It runs and cannot be disabled.
+    AlwaysEnabled,
+    /// It does not run and cannot be enabled.
+    AlwaysDisabled,
+    /// A Jinja2 template that `featured` has not rendered yet.
+    Template,
+}
+words!(Admin {
+    Enabled = "enabled",
+    Disabled = "disabled",
+    AlwaysEnabled = "always_enabled",
+    AlwaysDisabled = "always_disabled",
+    Template = "template",
+});
+
+impl Admin {
+    /// Whether the operator can change it.
+    pub fn immutable(self) -> bool {
+        matches!(self, Self::AlwaysEnabled | Self::AlwaysDisabled)
+    }
+
+    /// Whether it says, in so many words, that the feature runs. An unrendered template does not (SONIC.md 3.5).
+    pub fn is_enabled(self) -> bool {
+        matches!(self, Self::Enabled | Self::AlwaysEnabled)
+    }
+}
+
+/// FEATURE.set_owner: who is meant to run the feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SetOwner {
+    /// systemd, with the image that came with the switch.
+    Local,
+    /// Kubernetes.
+    Kube,
+}
+words!(SetOwner { Local = "local", Kube = "kube" });
+
+/// FEATURE.current_owner of STATE_DB: who runs the feature now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CurrentOwner {
+    /// The local copy.
+    Local,
+    /// A pod.
+    Kube,
+    /// Nobody.
+    None,
+}
+words!(CurrentOwner { Local = "local", Kube = "kube", None = "none" });
+
+/// FEATURE.system_state: the unit's wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SystemState {
+    /// The unit wants a copy to run.
+    Up,
+    /// The unit wants none to run.
+    Down,
+}
+words!(SystemState { Up = "up", Down = "down" });
+
+/// FEATURE.remote_state: how far the hand-shake with the pod has come (SONIC.md 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RemoteState {
+    /// No pod has asked.
+    None,
+    /// A pod asks to run.
+    Pending,
+    /// The host says that the local copy has ended: this pod may run.
+    Ready,
+    /// The pod runs.
+    Running,
+    /// The pod ran and has ended.
+    Stopped,
+}
+words!(RemoteState {
+    None = "none",
+    Pending = "pending",
+    Ready = "ready",
+    Running = "running",
+    Stopped = "stopped",
+});
+
+/// FEATURE.kube_update: whether a version other than the last one that ran here takes over by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KubeUpdate {
+    /// At once.
+    Auto,
+    /// Only when the operator accepts it.
+    Hold,
+}
+words!(KubeUpdate { Auto = "auto", Hold = "hold" });
+
+/// A feature's configuration (CONFIG_DB `FEATURE|<name>`), as far as ownership looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct FeatureConfig {
+    /// May it run?
+    pub state: Admin,
+    /// Who is meant to run it?
+    pub set_owner: SetOwner,
+    /// May the local image step in when Kubernetes fails?
+    pub fallback: bool,
+    /// When does another version take over?
+    pub kube_update: KubeUpdate,
+    /// Does systemd restart it after it ends by itself?
+    pub auto_restart: bool,
+    /// Is it started only after the ports are up?
+    pub delayed: bool,
+    /// Has the host an instance of it?
+    pub has_global_scope: bool,
+    /// Has each ASIC an instance of it?
+    pub has_per_asic_scope: bool,
+}
+
+impl Default for FeatureConfig {
+    /// What a missing field means to the shipped readers (SONIC.md 2.1 and 3.1).
+    fn default() -> Self {
+        Self {
+            state: Admin::Disabled,
+            set_owner: SetOwner::Local,
+            fallback: true,
+            kube_update: KubeUpdate::Auto,
+            auto_restart: false,
+            delayed: false,
+            has_global_scope: true,
+            has_per_asic_scope: false,
+        }
+    }
+}
+
+/// What is recorded about an instance (STATE_DB `FEATURE|<name>` of its namespace).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct FeatureState {
+    /// The unit's wish; absent until its first start after boot.
+    pub system_state: Option<SystemState>,
+    /// Who runs it.
+    pub current_owner: CurrentOwner,
+    /// The argument for the engine, if a copy is recorded.
+    pub container_id: Option<ContainerId>,
+    /// The version of the running, or asking, copy.
+    pub container_version: Option<Version>,
+    /// The version last known good.
+    pub stable_version: Option<Version>,
+    /// The stable version before that.
+    pub last_version: Option<Version>,
+    /// The hand-shake with the pod.
+    pub remote_state: RemoteState,
+    /// The container that asked last; `ready` is its alone. Unmodified SONiC images do not write it.
+    pub remote_container_id: Option<ContainerId>,
+    /// When this last changed, local time as SONiC writes it.
+    pub update_time: Option<String>,
+}
+
+impl Default for FeatureState {
+    /// A row that is not there: nobody ever started the feature through us.
+    fn default() -> Self {
+        Self {
+            system_state: None,
+            current_owner: CurrentOwner::None,
+            container_id: None,
+            container_version: None,
+            stable_version: None,
+            last_version: None,
+            remote_state: RemoteState::None,
+            remote_container_id: None,
+            update_time: None,
+        }
+    }
+}

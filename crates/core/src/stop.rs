@@ -1,0 +1,61 @@
+//! What `container stop` and `container kill` do, and how the row is made true when a copy ends (SONIC.md 3.4, 3.5).
+
+use crate::{
+    Copy, CurrentOwner, Local, OnlyIf, Plan, Reason, RemoteState, RowChange, SetOwner, Step, SystemState,
+    View,
+};
+
+/// Stops whatever may be running the payload, recorded or not, and leaves the row down.
+///
+/// The container that a broken-off start left behind is stopped too (buildimage #29702). A pod that waits for its
+/// turn keeps waiting: pending survives.
+pub fn stop(view: &View) -> Plan {
+    let mut steps = Vec::new();
+    if view.kubernetes && view.wanted() == SetOwner::Local {
+        steps.push(Step::Label(false));
+    }
+    steps.extend(copies_that_may_run(view).map(Step::Stop));
+    steps.push(Step::Row(down(view)));
+    Plan { steps, reason: Reason::UnitStopped }
+}
+
+/// Kills whatever may be running the payload. Writes no row: on the way into a warm or fast reboot there is no time,
+/// and whoever watches the container's end makes the row true.
+pub fn kill(view: &View) -> Plan {
+    let mut steps = Vec::new();
+    let local_all_through = view.wanted() == SetOwner::Local && view.row.current_owner == CurrentOwner::Local;
+    if view.kubernetes && !local_all_through {
+        steps.push(Step::Label(false));
+    }
+    if view.wanted() == SetOwner::Local && !view.config.state.is_enabled() {
+        return Plan { steps, reason: Reason::NotEnabled };
+    }
+    steps.extend(copies_that_may_run(view).map(Step::Kill));
+    Plan { steps, reason: Reason::KillAsked }
+}
+
+/// The row after the watched copy ended by itself, unless somebody has moved on already.
+pub fn ended(view: &View) -> RowChange {
+    RowChange { only_if: OnlyIf::unchanged(&view.row), ..down(view) }
+}
+
+fn copies_that_may_run(view: &View) -> impl Iterator<Item = Copy> + '_ {
+    let local = (view.local == Local::Running).then_some(Copy::Local);
+    local.into_iter().chain(view.pods_that_may_run().map(|pod| Copy::Pod(pod.id.clone())))
+}
+
+fn down(view: &View) -> RowChange {
+    let remote_state = match view.row.remote_state {
+        RemoteState::Running => Some(RemoteState::Stopped),
+        // `ready` was given for a start that is over now; the pod that has it is still there and asks on.
+        RemoteState::Ready => Some(RemoteState::Pending),
+        RemoteState::None | RemoteState::Pending | RemoteState::Stopped => None,
+    };
+    RowChange {
+        system_state: Some(SystemState::Down),
+        current_owner: Some(CurrentOwner::None),
+        container_id: Some(None),
+        remote_state,
+        ..RowChange::default()
+    }
+}

@@ -1,0 +1,101 @@
+//! Everything a decision on the host may look at, read in one go by the adapters.
+
+use crate::{
+    ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, RemoteState, SetOwner, SystemState,
+};
+
+/// What the engine says of the local copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Local {
+    /// No container of that name: there is no local image, or nobody created it yet.
+    Missing,
+    /// It exists and does not run.
+    Stopped,
+    /// It runs.
+    Running,
+}
+
+/// A container that Kubernetes started for this feature and that the engine says is running.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pod {
+    /// Its id on the engine.
+    pub id: ContainerId,
+}
+
+/// What is, at one moment, for one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct View {
+    /// Which instance this is about.
+    pub instance: Instance,
+    /// Is Kubernetes support installed? Without it an owner `kube` is read as `local`.
+    pub kubernetes: bool,
+    /// Does the API server answer now?
+    pub server_answers: bool,
+    /// What is configured.
+    pub config: FeatureConfig,
+    /// What is recorded.
+    pub row: FeatureState,
+    /// The local copy, as the engine sees it.
+    pub local: Local,
+    /// The running containers of the feature's pods, as the engine sees them. They may run the payload or wait.
+    pub pods: Vec<Pod>,
+}
+
+impl View {
+    /// Who is meant to run the feature on a switch such as this.
+    pub fn wanted(&self) -> SetOwner {
+        if self.kubernetes { self.config.set_owner } else { SetOwner::Local }
+    }
+
+    /// Whether the pod with this id still runs.
+    pub fn pod_runs(&self, id: &ContainerId) -> bool {
+        self.pods.iter().any(|pod| pod.id.same_as(id))
+    }
+
+    /// The pod that the row says is running the payload, if the engine agrees that it runs.
+    pub fn pod_in_charge(&self) -> Option<&Pod> {
+        if self.row.current_owner != CurrentOwner::Kube {
+            return None;
+        }
+        let id = self.row.container_id.as_ref()?;
+        self.pods.iter().find(|pod| pod.id.same_as(id))
+    }
+
+    /// Pods that may be running the payload: all but those that the row knows to be waiting for their turn.
+    ///
+    /// The row can have been lost under a running pod, so what it does not say cannot be taken for "waits".
+    /// A pod stopped in error is started again by the kubelet and asks anew.
+    pub fn pods_that_may_run(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(|pod| !self.waits(pod))
+    }
+
+    fn waits(&self, pod: &Pod) -> bool {
+        let known_not_running = self.pod_in_charge().is_none_or(|charge| charge.id != pod.id);
+        match &self.row.remote_container_id {
+            Some(id) => {
+                known_not_running && pod.id.same_as(id) && self.row.remote_state != RemoteState::Running
+            }
+            // An unmodified SONiC image says only that *a* pod waits.
+            None => {
+                known_not_running
+                    && self.row.system_state.is_some()
+                    && matches!(self.row.remote_state, RemoteState::Pending)
+            }
+        }
+    }
+
+    /// Whether a pod has asked for its turn, has it, or had it a moment ago.
+    pub fn pod_is_coming(&self) -> bool {
+        self.row.remote_state != RemoteState::None
+    }
+
+    /// Whether the local image may and can step in.
+    pub fn can_fall_back(&self) -> bool {
+        self.config.fallback && self.local != Local::Missing
+    }
+
+    /// Whether the unit has said that it wants a copy.
+    pub fn is_up(&self) -> bool {
+        self.row.system_state == Some(SystemState::Up)
+    }
+}

@@ -1,0 +1,113 @@
+//! What `container wait` does next: watch the copy that runs, let a pod in, or give up on it (SONIC.md 3.6).
+//!
+//! Called again after every event; holds no state of its own but how long nobody has been running.
+
+use std::time::Duration;
+
+use crate::{
+    ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner, View,
+    ended,
+};
+
+/// What the unit's main process does now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Watch this container until it ends. The row is made true first if it does not say so.
+    Watch(Copy, Option<RowChange>),
+    /// Write this, then look again.
+    Write(RowChange, Reason),
+    /// Nobody runs: wait for a change of the rows or of the engine, for so long at most.
+    Await(Option<Duration>, Reason),
+    /// The unit's run is over: write this and return.
+    Over(RowChange, Reason),
+}
+
+/// The next move; `idle` is how long nobody has been running.
+pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
+    if view.local == Local::Running {
+        return Waiting::Watch(Copy::Local, local_row_repair(view));
+    }
+    if let Some(pod) = view.pod_in_charge() {
+        return Waiting::Watch(Copy::Pod(pod.id.clone()), None);
+    }
+    if let Some(pod) = lost_pod(view) {
+        return Waiting::Watch(Copy::Pod(pod.clone()), Some(pod_row_repair(view, pod)));
+    }
+    if view.row.current_owner != CurrentOwner::None || view.wanted() == SetOwner::Local {
+        return Waiting::Over(ended(view), Reason::ContainerEnded);
+    }
+    await_pod(view, idle, knobs)
+}
+
+/// Nobody runs and Kubernetes is wanted: the hand-shake, or the way home.
+fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
+    let only_if = OnlyIf::unchanged(&view.row);
+    let unless_changed = |remote_state| RowChange {
+        remote_state: Some(remote_state),
+        only_if: only_if.clone(),
+        ..RowChange::default()
+    };
+    // Only now that the engine shows no local copy may a pod be told to go on.
+    if view.row.remote_state == RemoteState::Pending && view.is_up() && asker_is_there(view) {
+        return Waiting::Write(unless_changed(RemoteState::Ready), Reason::PodsTurn);
+    }
+    if view.row.remote_state == RemoteState::Ready && !asker_is_there(view) {
+        return Waiting::Write(unless_changed(RemoteState::None), Reason::ReadyLeftOver);
+    }
+    if !view.can_fall_back() {
+        let reason = if view.config.fallback { Reason::NoLocalImage } else { Reason::FallbackForbidden };
+        return Waiting::Await(None, reason);
+    }
+    match knobs.revert_to_local.checked_sub(idle) {
+        Some(left) if !left.is_zero() => {
+            let reason = match view.row.remote_state {
+                RemoteState::Ready => Reason::PodStarts,
+                _ => Reason::WaitingForPod,
+            };
+            Waiting::Await(Some(left), reason)
+        }
+        _ => Waiting::Over(
+            RowChange { remote_state: Some(RemoteState::None), ..ended(view) },
+            Reason::PodNeverCame,
+        ),
+    }
+}
+
+/// Whether the container that asked still runs. An unmodified image leaves no id: any pod of the feature may be it.
+fn asker_is_there(view: &View) -> bool {
+    match &view.row.remote_container_id {
+        Some(id) => view.pod_runs(id),
+        None => !view.pods.is_empty(),
+    }
+}
+
+/// The row is gone (Redis lost its data) while a pod runs the payload: nobody else is recorded, nothing is asked.
+fn lost_pod(view: &View) -> Option<&ContainerId> {
+    let row_is_gone = view.row.system_state.is_none() && view.row.remote_state == RemoteState::None;
+    if !(row_is_gone && view.wanted() == SetOwner::Kube) {
+        return None;
+    }
+    view.pods_that_may_run().next().map(|pod| &pod.id)
+}
+
+fn local_row_repair(view: &View) -> Option<RowChange> {
+    let says_so = view.row.current_owner == CurrentOwner::Local && view.is_up();
+    (!says_so).then(|| RowChange {
+        system_state: Some(crate::SystemState::Up),
+        current_owner: Some(CurrentOwner::Local),
+        container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
+    })
+}
+
+fn pod_row_repair(view: &View, pod: &ContainerId) -> RowChange {
+    RowChange {
+        system_state: Some(crate::SystemState::Up),
+        current_owner: Some(CurrentOwner::Kube),
+        container_id: Some(Some(pod.short())),
+        remote_state: Some(RemoteState::Running),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
+    }
+}
