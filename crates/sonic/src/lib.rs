@@ -1,1 +1,33 @@
-//! placeholder
+//! The switch's own interfaces: where its databases are, what their rows say, how to hear of a change, and systemd.
+//!
+//! Wire words become core types here and nowhere else. What a row *means* for a feature is decided in
+//! `switchyard-core`; what is printed or logged about it is the callers' matter.
+//!
+//! Redis is spoken to synchronously by [`Switch`], since a control script's `container` must be as quick as
+//! redis-cli; only [`Changes`] and [`systemd`] need a tokio runtime.
+
+mod boot;
+mod changes;
+mod db;
+mod dbconfig;
+mod error;
+mod global;
+mod knobs;
+mod paths;
+mod rows;
+mod switch;
+pub mod systemd;
+mod version;
+mod write;
+
+pub use boot::{BootType, boot_type};
+pub use changes::Changes;
+pub use db::{Db, Fields};
+pub use dbconfig::{DbAddress, DbConfig};
+pub use error::{RowError, SonicError};
+pub use knobs::load_knobs;
+pub use paths::Paths;
+pub use rows::{parse_bool, parse_config, parse_state};
+pub use switch::{FeatureKeys, Switch};
+pub use systemd::{JobOutcome, UnitStatus, Units};
+pub use version::{SonicVersion, local_time, sonic_version, syslog_time};

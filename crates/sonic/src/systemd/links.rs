@@ -1,0 +1,56 @@
+//! Which units hang together: who would stop with whom, and who needs whom.
+
+use std::collections::BTreeSet;
+
+use super::{Units, failed, proxies, proxies::Properties, status::text};
+use crate::SonicError;
+
+/// The properties that name the units which systemd stops, or restarts, together with this one.
+const STOP_TOO: [&str; 5] = ["RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo"];
+
+/// The properties that name the units without which this one does not run.
+const NEEDS: [&str; 3] = ["Requires", "Requisite", "BindsTo"];
+
+impl Units {
+    /// The units that are up and would be stopped or restarted with this one, without itself, sorted.
+    pub async fn would_stop_with(&self, unit: &str) -> Result<Vec<String>, SonicError> {
+        let mut seen = BTreeSet::new();
+        let mut up = BTreeSet::new();
+        let mut todo = vec![unit.to_owned()];
+        // A unit that is down passes the stop on, so the search goes through it.
+        while let Some(name) = todo.pop() {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let properties = self.of_unit(&name).await?;
+            todo.extend(names(&properties, &STOP_TOO));
+            if seen.len() > 1 && is_up(&properties) {
+                up.insert(name);
+            }
+        }
+        Ok(up.into_iter().collect())
+    }
+
+    /// The units that this one needs itself, sorted: without them it does not start.
+    pub async fn depends_on(&self, unit: &str) -> Result<Vec<String>, SonicError> {
+        let needed: BTreeSet<_> = names(&self.of_unit(unit).await?, &NEEDS).collect();
+        Ok(needed.into_iter().collect())
+    }
+
+    async fn of_unit(&self, unit: &str) -> Result<Properties, SonicError> {
+        let path = self.load(unit).await?;
+        self.properties(&path, proxies::UNIT).await.map_err(|e| failed(format!("show {unit}"), unit, e))
+    }
+}
+
+fn names<'a>(properties: &'a Properties, links: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    links
+        .iter()
+        .filter_map(|link| properties.get(*link))
+        .filter_map(|value| <Vec<String>>::try_from(value.try_clone().ok()?).ok())
+        .flatten()
+}
+
+fn is_up(properties: &Properties) -> bool {
+    matches!(text(properties, "ActiveState").as_str(), "active" | "activating" | "reloading")
+}

@@ -1,0 +1,151 @@
+//! systemd over D-Bus: the state of units, jobs and their outcomes, and who stops with whom.
+//!
+//! Waits for signals and never polls. Which unit to start or stop, and what a refusal means, is the callers'.
+
+mod jobs;
+mod links;
+mod proxies;
+mod status;
+
+use std::time::Duration;
+
+use zbus::{Connection, OwnedObjectPath};
+
+pub use jobs::JobOutcome;
+pub use status::UnitStatus;
+
+use crate::SonicError;
+use proxies::ManagerProxy;
+
+/// systemd answers at once but for a daemon-reload, whose generators may take long on a slow switch.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// A connection to the system's systemd.
+#[derive(Clone)]
+pub struct Units {
+    bus: Connection,
+    manager: ManagerProxy<'static>,
+    deadline: Option<Duration>,
+}
+
+impl Units {
+    /// Connects to the system bus. Needs a tokio runtime.
+    pub async fn connect() -> Result<Self, SonicError> {
+        let unreachable = |source| SonicError::BusUnreachable { source };
+        let bus = zbus::connection::Builder::system()
+            .method_timeout(ANSWER_TIME_MAX)
+            .build()
+            .await
+            .map_err(unreachable)?;
+        let manager = ManagerProxy::new(&bus).await.map_err(unreachable)?;
+        Ok(Self { bus, manager, deadline: None })
+    }
+
+    /// Waits for the end of a job for so long at most; without this, as long as systemd itself lets it run.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// What systemd knows of a unit. One that does not exist is no error here: see [`UnitStatus::exists`].
+    pub async fn status(&self, unit: &str) -> Result<UnitStatus, SonicError> {
+        let path = self.load(unit).await?;
+        let doing = || format!("show {unit}");
+        let of_unit = self.properties(&path, proxies::UNIT).await.map_err(|e| failed(doing(), unit, e))?;
+        // A target or timer has no such properties.
+        let of_service = if unit.ends_with(".service") {
+            self.properties(&path, proxies::SERVICE).await.map_err(|e| failed(doing(), unit, e))?
+        } else {
+            proxies::Properties::new()
+        };
+        Ok(UnitStatus::from_properties(&of_unit, &of_service))
+    }
+
+    /// Forgets the failures and starts of a unit, so that neither its state nor its start limit stands in the way.
+    pub async fn reset_failed(&self, unit: &str) -> Result<(), SonicError> {
+        let reset = self.manager.reset_failed_unit(unit).await;
+        reset.map_err(|e| failed(format!("reset {unit}"), unit, e))
+    }
+
+    /// Lets a unit start at boot. Reloads systemd, as systemctl does; so do the next three.
+    pub async fn enable(&self, unit: &str) -> Result<(), SonicError> {
+        let done = self.manager.enable_unit_files(&[unit], false, false).await;
+        self.changed_file(done.map(drop), "enable", unit).await
+    }
+
+    /// Keeps a unit from starting at boot.
+    pub async fn disable(&self, unit: &str) -> Result<(), SonicError> {
+        let done = self.manager.disable_unit_files(&[unit], false).await;
+        self.changed_file(done.map(drop), "disable", unit).await
+    }
+
+    /// Keeps a unit from being started at all.
+    pub async fn mask(&self, unit: &str) -> Result<(), SonicError> {
+        let done = self.manager.mask_unit_files(&[unit], false, true).await;
+        self.changed_file(done.map(drop), "mask", unit).await
+    }
+
+    /// Lets a unit be started again.
+    pub async fn unmask(&self, unit: &str) -> Result<(), SonicError> {
+        let done = self.manager.unmask_unit_files(&[unit], false).await;
+        self.changed_file(done.map(drop), "unmask", unit).await
+    }
+
+    /// Makes systemd read all unit files anew.
+    pub async fn daemon_reload(&self) -> Result<(), SonicError> {
+        self.manager.reload().await.map_err(|e| failed("reload its unit files".into(), "", e))
+    }
+
+    async fn changed_file(&self, done: zbus::Result<()>, verb: &str, unit: &str) -> Result<(), SonicError> {
+        done.map_err(|e| failed(format!("{verb} {unit}"), unit, e))?;
+        self.daemon_reload().await
+    }
+
+    async fn load(&self, unit: &str) -> Result<OwnedObjectPath, SonicError> {
+        self.manager.load_unit(unit).await.map_err(|e| failed(format!("show {unit}"), unit, e))
+    }
+}
+
+/// What an error reply means.
+fn failed(doing: String, unit: &str, error: zbus::Error) -> SonicError {
+    use zbus::fdo::Error as Fdo;
+    let unit = unit.to_owned();
+    match &error {
+        zbus::Error::MethodError(name, text, _) => {
+            let text = text.clone().unwrap_or_else(|| name.to_string());
+            by_name(name.as_str(), doing, unit, text)
+        }
+        zbus::Error::FDO(fdo) => match &**fdo {
+            Fdo::AccessDenied(_) | Fdo::InteractiveAuthorizationRequired(_) | Fdo::AuthFailed(_) => {
+                SonicError::BusDenied { doing }
+            }
+            Fdo::NoReply(_) | Fdo::Timeout(_) | Fdo::TimedOut(_) => {
+                SonicError::TimedOut { what: format!("systemd's answer to {doing}"), after: ANSWER_TIME_MAX }
+            }
+            Fdo::Disconnected(_) | Fdo::ServiceUnknown(_) | Fdo::NameHasNoOwner(_) => {
+                SonicError::BusUnreachable { source: error }
+            }
+            other => SonicError::BusRefused { doing, text: other.to_string() },
+        },
+        zbus::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => {
+            SonicError::TimedOut { what: format!("systemd's answer to {doing}"), after: ANSWER_TIME_MAX }
+        }
+        zbus::Error::InputOutput(_) | zbus::Error::Connection(..) => {
+            SonicError::BusUnreachable { source: error }
+        }
+        other => SonicError::BusRefused { doing, text: other.to_string() },
+    }
+}
+
+/// systemd's own error names, and those of the bus that zbus passes on by name.
+fn by_name(name: &str, doing: String, unit: String, text: String) -> SonicError {
+    match name {
+        // The last two are what enabling or masking a unit without a file says.
+        "org.freedesktop.systemd1.NoSuchUnit"
+        | "org.freedesktop.DBus.Error.FileNotFound"
+        | "System.Error.ENOENT" => SonicError::NoSuchUnit { unit },
+        "org.freedesktop.systemd1.UnitMasked" => SonicError::UnitMasked { unit },
+        "org.freedesktop.DBus.Error.AccessDenied"
+        | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => SonicError::BusDenied { doing },
+        _ => SonicError::BusRefused { doing, text },
+    }
+}

@@ -1,0 +1,102 @@
+//! What systemd knows of a unit, as one value.
+
+use serde::Serialize;
+use switchyard_core::Unit;
+use zbus::OwnedVariant;
+
+use super::proxies::Properties;
+
+/// A unit at one moment. The words are systemd's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UnitStatus {
+    /// Its name; another than asked for if that was an alias.
+    pub id: String,
+    /// What its file says it is.
+    pub description: String,
+    /// `loaded`, `not-found`, `masked`, `bad-setting`, `error`.
+    pub load_state: String,
+    /// `active`, `inactive`, `failed`, `activating`, `deactivating`, `reloading`.
+    pub active_state: String,
+    /// Finer: `running`, `exited`, `dead`, `auto-restart`, `start-pre`, ….
+    pub sub_state: String,
+    /// `enabled`, `disabled`, `masked`, `static`, …; empty for a unit without a file.
+    pub unit_file_state: String,
+    /// The process that makes it active; 0 if there is none.
+    pub main_pid: u32,
+    /// Since when it is in this state, in microseconds of Unix time; 0 if it never was in another.
+    pub since: u64,
+    /// The same moment in microseconds of the monotonic clock.
+    pub since_monotonic: u64,
+    /// How its last run ended: `success`, `exit-code`, `signal`, `timeout`, `start-limit-hit`, ….
+    pub result: String,
+    /// How often systemd restarted it by itself.
+    pub n_restarts: u32,
+    /// The exit code, or the signal, of its last main process.
+    pub exec_main_status: i32,
+}
+
+impl UnitStatus {
+    /// Whether there is such a unit, be it masked or broken.
+    pub fn exists(&self) -> bool {
+        !matches!(self.load_state.as_str(), "" | "not-found")
+    }
+
+    /// Whether it is masked.
+    pub fn is_masked(&self) -> bool {
+        self.load_state == "masked" || self.unit_file_state.starts_with("masked")
+    }
+
+    /// Whether it runs, or is about to.
+    pub fn is_up(&self) -> bool {
+        matches!(self.active_state.as_str(), "active" | "activating" | "reloading")
+    }
+
+    /// The state in core's terms.
+    pub fn unit(&self) -> Unit {
+        match (self.active_state.as_str(), self.sub_state.as_str()) {
+            ("active", _) => Unit::Active,
+            // What systemd 254 and later call it while the restart is counted and while its job waits.
+            ("activating", "auto-restart" | "auto-restart-queued") => Unit::WillRestart,
+            ("activating" | "deactivating" | "reloading" | "refreshing" | "maintenance", _) => Unit::Busy,
+            _ => Unit::Off,
+        }
+    }
+
+    pub(super) fn from_properties(unit: &Properties, service: &Properties) -> Self {
+        let active_state = text(unit, "ActiveState");
+        let entered = entered(&active_state);
+        Self {
+            id: text(unit, "Id"),
+            description: text(unit, "Description"),
+            load_state: text(unit, "LoadState"),
+            sub_state: text(unit, "SubState"),
+            unit_file_state: text(unit, "UnitFileState"),
+            main_pid: value(service, "MainPID"),
+            since: value(unit, entered),
+            since_monotonic: value(unit, &format!("{entered}Monotonic")),
+            result: text(service, "Result"),
+            n_restarts: value(service, "NRestarts"),
+            exec_main_status: value(service, "ExecMainStatus"),
+            active_state,
+        }
+    }
+}
+
+/// The time stamp that tells since when a unit is in this state.
+fn entered(active_state: &str) -> &'static str {
+    match active_state {
+        "active" | "reloading" => "ActiveEnterTimestamp",
+        "activating" => "InactiveExitTimestamp",
+        "deactivating" => "ActiveExitTimestamp",
+        _ => "InactiveEnterTimestamp",
+    }
+}
+
+/// Empty if the property is missing, as in an older systemd.
+pub(super) fn text(properties: &Properties, name: &str) -> String {
+    properties.get(name).and_then(|value| value.downcast_ref::<&str>().ok()).unwrap_or_default().to_owned()
+}
+
+fn value<T: Default + for<'a> TryFrom<&'a OwnedVariant>>(properties: &Properties, name: &str) -> T {
+    properties.get(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
+}

@@ -1,0 +1,56 @@
+//! Which SONiC this is (`sonic_version.yml`, SONIC.md 11.1), and the time as SONiC writes it into rows.
+
+use std::path::Path;
+
+use crate::{Fields, SonicError};
+
+const HINT: &str = "it comes with every SONiC image";
+
+/// The facts of `sonic_version.yml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SonicVersion(Fields);
+
+impl SonicVersion {
+    /// One fact by its key: `asic_type`, `branch`, ….
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The version of the image, as in the name of its directory on /host.
+    pub fn build_version(&self) -> Option<&str> {
+        self.get("build_version")
+    }
+}
+
+/// Reads which SONiC this is.
+pub fn sonic_version(etc_sonic: &Path) -> Result<SonicVersion, SonicError> {
+    let file = etc_sonic.join("sonic_version.yml");
+    let text = std::fs::read_to_string(&file).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => SonicError::FileMissing { file: file.clone(), hint: HINT },
+        _ => SonicError::FileUnreadable { file: file.clone(), source },
+    })?;
+    Ok(parse(&text))
+}
+
+/// Plain `key: value` lines: SONiC's build writes nothing else of YAML into it.
+fn parse(text: &str) -> SonicVersion {
+    let facts = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        Some((key.trim().to_owned(), unquoted(value.trim()).to_owned()))
+    });
+    SonicVersion(facts.collect())
+}
+
+fn unquoted(text: &str) -> &str {
+    ['\'', '"'].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(text)
+}
+
+/// Now, as rows have it: local time, `YYYY-MM-DD HH:MM:SS`.
+pub fn local_time() -> String {
+    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Now, as a syslog line begins: local time, `Nov  1 09:08:07`.
+pub fn syslog_time() -> String {
+    jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string()
+}
