@@ -12,7 +12,6 @@ const APPL_DB: u8 = 0;
 const CONFIG_DB: u8 = 4;
 const STATE_DB: u8 = 6;
 
-const HOST_SOCKET: &str = "/var/run/redis/redis.sock";
 const PORT_INIT_DONE: &str = "PORT_TABLE:PortInitDone";
 
 /// What can wake `featured`.
@@ -27,17 +26,19 @@ pub(super) enum Change {
 /// The host's databases, and the STATE_DB of each namespace.
 pub(super) struct Databases {
     asics: usize,
+    host_socket: &'static str,
 }
 
 impl Databases {
     pub(super) fn open(asics: usize) -> Result<Databases> {
-        connect(HOST_SOCKET, CONFIG_DB)?;
-        Ok(Databases { asics })
+        let databases = Databases { asics, host_socket: "/var/run/redis/redis.sock" };
+        databases.connect(CONFIG_DB)?;
+        Ok(databases)
     }
 
     /// Subscribes to everything that [`Change`] can say.
     pub(super) fn subscribe(&self) -> Result<Changes> {
-        let mut connection = connect(HOST_SOCKET, CONFIG_DB)?;
+        let mut connection = self.connect(CONFIG_DB)?;
         // By hand, because the crate's PubSub borrows the connection and unsubscribes when it is dropped.
         let mut subscribe = redis::cmd("PSUBSCRIBE");
         subscribe.arg(format!("__keyspace@{CONFIG_DB}__:FEATURE|*"));
@@ -47,7 +48,7 @@ impl Databases {
     }
 
     pub(super) fn features(&self) -> Result<Vec<String>> {
-        let keys: Vec<String> = connect(HOST_SOCKET, CONFIG_DB)?.keys("FEATURE|*")?;
+        let keys: Vec<String> = self.connect(CONFIG_DB)?.keys("FEATURE|*")?;
         let mut names: Vec<String> =
             keys.iter().filter_map(|key| key.strip_prefix("FEATURE|")).map(str::to_owned).collect();
         names.sort();
@@ -57,12 +58,12 @@ impl Databases {
     /// The row of a feature, or nothing if it is gone by now.
     pub(super) fn feature(&self, name: &str) -> Result<Option<Row>> {
         let fields: HashMap<String, String> =
-            connect(HOST_SOCKET, CONFIG_DB)?.hgetall(format!("FEATURE|{name}"))?;
+            self.connect(CONFIG_DB)?.hgetall(format!("FEATURE|{name}"))?;
         Ok((!fields.is_empty()).then(|| Row::parse(&fields)))
     }
 
     pub(super) fn write_back(&self, name: &str, row: &Row) -> Result<()> {
-        Ok(connect(HOST_SOCKET, CONFIG_DB)?.hset(format!("FEATURE|{name}"), "state", row.state.as_str())?)
+        Ok(self.connect(CONFIG_DB)?.hset(format!("FEATURE|{name}"), "state", row.state.as_str())?)
     }
 
     pub(super) fn record_state(&self, name: &str, outcome: &str) -> Result<()> {
@@ -74,12 +75,12 @@ impl Databases {
     }
 
     pub(super) fn ports_ready(&self) -> Result<bool> {
-        Ok(connect(HOST_SOCKET, APPL_DB)?.exists(PORT_INIT_DONE)?)
+        Ok(self.connect(APPL_DB)?.exists(PORT_INIT_DONE)?)
     }
 
     /// After a warm or fast reboot the ports never went down, so nothing is delayed.
     pub(super) fn warm_or_fast_boot(&self) -> Result<bool> {
-        let mut db = connect(HOST_SOCKET, STATE_DB)?;
+        let mut db = self.connect(STATE_DB)?;
         for table in ["WARM_RESTART_ENABLE_TABLE", "FAST_RESTART_ENABLE_TABLE"] {
             let enable: Option<String> = db.hget(format!("{table}|system"), "enable")?;
             if enable.as_deref() == Some("true") {
@@ -90,13 +91,17 @@ impl Databases {
     }
 
     fn each_state_db(&self, act: impl Fn(&mut Connection) -> Result<()>) -> Result<()> {
-        act(&mut connect(HOST_SOCKET, STATE_DB)?)?;
+        act(&mut self.connect(STATE_DB)?)?;
         if self.asics > 1 {
             for asic in 0..self.asics {
                 act(&mut connect(&format!("/var/run/redis{asic}/redis.sock"), STATE_DB)?)?;
             }
         }
         Ok(())
+    }
+
+    fn connect(&self, db: u8) -> Result<Connection> {
+        connect(self.host_socket, db)
     }
 }
 

@@ -1,0 +1,105 @@
+//! Makes and removes a switch.
+
+use anyhow::{Context, Result};
+
+use super::Switch;
+use crate::command;
+use crate::machine::{Machine, docker};
+
+/// What a switch is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The image, from [`crate::image::switch_image`].
+    pub image: String,
+    /// More than one brings a namespace and an instance of each per-ASIC feature for each.
+    pub asics: u32,
+}
+
+/// What becomes of a switch's `/host` when the switch is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// The next switch of that name finds it, as the next SONiC image on the same disk would.
+    Keep,
+    /// The disk is wiped.
+    Remove,
+}
+
+/// All privileges the lab's machine can give, short of `--privileged`, which asks for more than it has. The cgroup
+/// namespace is the machine's because the nested runc fails in one of its own.
+const PRIVILEGES: [&str; 9] = [
+    "--cap-add=ALL",
+    "--cap-drop=SYS_RESOURCE",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=systempaths=unconfined",
+    "--device-cgroup-rule=a *:* rwm",
+    "--cgroupns=host",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--volume=/lib/modules:/lib/modules:ro",
+];
+
+/// Everything else: systemd's way of being told to stop, and coming back by itself when the switch reboots from inside.
+const MANNERS: [&str; 9] = [
+    "--stop-signal=SIGRTMIN+3",
+    "--stop-timeout=120",
+    "--restart=unless-stopped",
+    "--tmpfs=/run",
+    "--tmpfs=/tmp",
+    "--volume=/var/lib/docker",
+    "--volume=/var/lib/kubelet",
+    "--env=container=docker",
+    "--label=switchyard.lab=switch",
+];
+
+impl Switch {
+    /// Brings the switch up as `spec` says. One that already runs as such is left alone, and `false` is given.
+    pub fn ensure(&self, spec: &Spec) -> Result<bool> {
+        if self.runs_as(spec)? {
+            return Ok(false);
+        }
+        self.remove(Host::Keep)?;
+        self.create(spec)?;
+        docker(&["start", &self.name])?;
+        Ok(true)
+    }
+
+    /// Removes the switch if it exists.
+    pub fn remove(&self, host: Host) -> Result<()> {
+        // Told to end as a power failure would: what it should have saved is none of ours any more.
+        command::run("docker", &["rm", "--force", "--volumes", &self.name])?;
+        if host == Host::Remove {
+            command::run("docker", &["volume", "rm", "--force", &self.host_volume()])?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, spec: &Spec) -> Result<()> {
+        let asics = format!("--label=switchyard.lab.asics={}", spec.asics);
+        let host = format!("--volume={}:/host", self.host_volume());
+        let own = ["create", "--name", &self.name, "--hostname", &self.name, &asics, &host];
+        docker(&[own.as_slice(), &PRIVILEGES, &MANNERS, &[&spec.image]].concat())?;
+        if spec.asics > 1 {
+            self.tell_asics(spec.asics)?;
+        }
+        Ok(())
+    }
+
+    /// As on a real switch, the number of ASICs is a property of the platform's files.
+    fn tell_asics(&self, asics: u32) -> Result<()> {
+        let conf = Machine::path(&format!("{}-asic.conf", self.name));
+        std::fs::write(&conf, format!("NUM_ASIC={asics}\n"))
+            .with_context(|| format!("cannot write {}", conf.display()))?;
+        self.copy_in(&conf.to_string_lossy(), "/usr/share/sonic/device/x86_64-lab-r0/asic.conf")?;
+        Ok(std::fs::remove_file(&conf)?)
+    }
+
+    fn runs_as(&self, spec: &Spec) -> Result<bool> {
+        let format = "{{.State.Running}} {{.Config.Image}} {{index .Config.Labels \"switchyard.lab.asics\"}}";
+        let output = command::run("docker", &["inspect", "--format", format, &self.name])?;
+        Ok(output.text() == format!("true {} {}", spec.image, spec.asics))
+    }
+
+    fn host_volume(&self) -> String {
+        format!("{}-host", self.name)
+    }
+}

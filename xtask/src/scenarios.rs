@@ -1,0 +1,23 @@
+//! `cargo xtask scenarios`: stories told end to end on virtual switches.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use switchyard_lab::scenario::{self, Selection};
+
+/// Which stories.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only those whose name contains this
+    #[arg(default_value = "")]
+    filter: String,
+    /// The long ones too
+    #[arg(long)]
+    long: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
+    let passed = scenario::run(&selection, &crate::lab::package)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
