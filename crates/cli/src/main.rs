@@ -1,2 +1,73 @@
-//! The multi-call binary.
-fn main() {}
+//! One binary, called by several names: parses, calls, prints.
+//!
+//! Holds no rule: what may run is `core`'s to say, what is and what is done goes through `sonic` and `engine`.
+
+mod args;
+mod container;
+mod error;
+mod generate;
+mod history;
+mod host;
+mod inside;
+mod lock;
+mod log;
+mod output;
+mod runtime;
+mod service;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing::error;
+
+use crate::args::{Applet, Container, Startup, Switchyard, System, SystemArea};
+use crate::error::CliError;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
+    let called = called.to_string_lossy().into_owned();
+    let result = match called.as_str() {
+        "container" => logged(&called, Container::parse_from(arguments), container::main),
+        "system" => logged(&called, System::parse_from(arguments), system),
+        "container_startup.py" => {
+            logged(&called, Startup::parse_from(arguments), |args| inside::startup(&args))
+        }
+        _ => logged("switchyard", Switchyard::parse_from(arguments), applet),
+    };
+    result.unwrap_or_else(|error| {
+        error!("{error}");
+        output::tell(&format!("{called}: {error}"));
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn logged<A>(
+    name: &str,
+    args: A,
+    verb: impl FnOnce(A) -> Result<ExitCode, CliError>,
+) -> Result<ExitCode, CliError> {
+    log::begin(name);
+    verb(args)
+}
+
+fn system(args: System) -> Result<ExitCode, CliError> {
+    match args.area {
+        SystemArea::Service(service) => service::main(&service),
+        SystemArea::Container(args) => container::main(args),
+    }
+}
+
+fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
+    match args.command {
+        Applet::Container(args) => container::main(args),
+        Applet::System(args) => system(args),
+        Applet::Gate(args) => inside::gate(&args),
+        Applet::Watch(args) => inside::watch(&args),
+        Applet::Generate(args) => generate::main(&args),
+        Applet::Completions { shell, program } => generate::completions(shell, &program),
+        Applet::GenerateDocs { dir } => generate::docs(&dir),
+    }
+}

@@ -1,0 +1,76 @@
+//! `container id`, `inspect`, `exec` and `logs`: look at the copy that runs, whoever runs it.
+//!
+//! exec and logs become the docker client itself: terminals, windows and streams are its trade.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use crate::args::Output;
+use crate::error::CliError;
+use crate::host::{Host, Target, recorded_id};
+use crate::output;
+
+/// What the engine calls the recorded copy; nothing if none is recorded.
+fn recorded(name: &str) -> Result<(Host, Option<String>), CliError> {
+    let (mut host, target) = Host::for_name(name)?;
+    let id = match target {
+        Target::Plain(name) => Some(name),
+        Target::Feature(instance) => {
+            let name = instance.container_name();
+            match host.switch.feature_state(&instance)? {
+                None => Some(name),
+                Some(row) => recorded_id(&row, &name).map(|id| id.to_string()),
+            }
+        }
+    };
+    Ok((host, id))
+}
+
+fn recorded_or_error(name: &str) -> Result<(Host, String), CliError> {
+    let (host, id) = recorded(name)?;
+    Ok((host, id.ok_or_else(|| CliError::NotRunning(name.to_owned()))?))
+}
+
+pub(super) fn id(name: &str, format: Output) -> Result<ExitCode, CliError> {
+    let (_, id) = recorded(name)?;
+    // An empty line if there is none, as SONiC's scripts expect.
+    match format {
+        Output::Json => output::json(&serde_json::json!({ "name": name, "container_id": id })),
+        Output::Table | Output::Wide => output::line(id.as_deref().unwrap_or_default()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn inspect(name: &str) -> Result<ExitCode, CliError> {
+    let (host, id) = recorded_or_error(name)?;
+    output::json(&[host.engine.inspect(&id).await?]);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn exec(name: &str, command: &[String]) -> Result<ExitCode, CliError> {
+    let (_, id) = recorded_or_error(name)?;
+    let mut docker = Command::new("docker");
+    docker.arg("exec").arg("-i");
+    if rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout()) {
+        docker.arg("-t");
+    }
+    Err(become_program(docker.arg(id).args(command)))
+}
+
+pub(super) fn logs(name: &str, follow: bool, tail: Option<u32>) -> Result<ExitCode, CliError> {
+    let (_, id) = recorded_or_error(name)?;
+    let mut docker = Command::new("docker");
+    docker.arg("logs");
+    if follow {
+        docker.arg("--follow");
+    }
+    if let Some(lines) = tail {
+        docker.arg("--tail").arg(lines.to_string());
+    }
+    Err(become_program(docker.arg(id)))
+}
+
+fn become_program(command: &mut Command) -> CliError {
+    let source = command.exec();
+    CliError::Exec { program: command.get_program().to_string_lossy().into_owned(), source }
+}

@@ -1,0 +1,56 @@
+//! `container start`, `stop` and `kill`: the core's plan for a feature, the engine alone for what is none.
+
+use std::process::ExitCode;
+
+use crate::error::CliError;
+use crate::host::{Host, How, Target};
+
+pub(super) async fn start(name: &str) -> Result<ExitCode, CliError> {
+    let (mut host, target) = Host::for_name(name)?;
+    match target {
+        Target::Feature(instance) => {
+            host.carry_out("start", &instance, How::default(), switchyard_core::start).await?;
+        }
+        Target::Plain(name) => {
+            existing(&mut host, &name).await?;
+            host.engine.start(&name).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn stop(name: &str, how: How) -> Result<ExitCode, CliError> {
+    let (mut host, target) = Host::for_name(name)?;
+    match target {
+        Target::Feature(instance) => {
+            host.carry_out("stop", &instance, how, |view| Ok(switchyard_core::stop(view))).await?;
+        }
+        Target::Plain(name) => {
+            existing(&mut host, &name).await?;
+            host.engine.stop(&name, how.grace).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn kill(name: &str) -> Result<ExitCode, CliError> {
+    let (mut host, target) = Host::for_name(name)?;
+    match target {
+        Target::Feature(instance) => {
+            host.carry_out("kill", &instance, How::default(), |view| Ok(switchyard_core::kill(view))).await?;
+        }
+        Target::Plain(name) => {
+            existing(&mut host, &name).await?;
+            host.engine.kill(&name).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A name that is no feature must at least be a container: the first is the likelier mistake.
+async fn existing(host: &mut Host, name: &str) -> Result<(), CliError> {
+    match host.engine.container(name).await? {
+        Some(_) => Ok(()),
+        None => Err(CliError::NoSuchFeature(name.to_owned())),
+    }
+}

@@ -1,0 +1,188 @@
+//! `container wait`: the unit's main process. Watches the copy that runs until it ends, lets a pod in that asks, or
+//! gives up on it after the configured time (SONIC.md 3.6).
+//!
+//! Sleeps on three things only: the engine's answer, changes of the rows, and a safety check, since Redis tells
+//! nobody that its data was flushed. What it sees it hands to the core; a database or an engine that is away is no
+//! reason to end, because ending would have systemd restart what runs.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use switchyard_core::{Copy, Instance, Knobs, Reason, RowChange, View, Waiting, ended, wait};
+use switchyard_engine::{Ended, EngineError};
+use switchyard_sonic::Changes;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use crate::error::CliError;
+use crate::host::{Host, Target};
+use crate::lock::TrackLock;
+
+/// How long an engine that went away is waited for before the next try. Its restart takes seconds.
+const ENGINE_RETRY: Duration = Duration::from_secs(1);
+
+/// What a run that did not end in order bears, as SONiC's own tool does (SONIC.md 3.7).
+const FAILED: u8 = 255;
+
+pub(super) async fn main(name: &str) -> Result<ExitCode, CliError> {
+    let (mut host, target) = Host::for_name(name)?;
+    match target {
+        Target::Feature(instance) => {
+            let knobs = host.knobs()?;
+            let events = Events { changes: host.switch.changes(&instance).await.ok() };
+            Watcher { host, instance, knobs, events }.run().await
+        }
+        Target::Plain(name) => match host.engine.container(&name).await? {
+            None => Err(CliError::NoSuchFeature(name)),
+            Some(_) => Ok(code(host.engine.wait_end(&name).await?)),
+        },
+    }
+}
+
+fn code(ended: Ended) -> ExitCode {
+    if ended.in_order() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// The rows' changes, subscribed again after the database was away.
+struct Events {
+    changes: Option<Changes>,
+}
+
+impl Events {
+    /// Resolves at the next change, or when it is time to look without one.
+    async fn next(&mut self, host: &Host, instance: &Instance, at_most: Duration) {
+        tokio::select! {
+            () = sleep(at_most) => {}
+            lost = Self::change(&mut self.changes) => if lost { self.changes = None },
+        }
+        if self.changes.is_none() {
+            self.changes = host.switch.changes(instance).await.ok();
+        }
+    }
+
+    /// True if the connection was lost.
+    async fn change(changes: &mut Option<Changes>) -> bool {
+        match changes {
+            Some(changes) => changes.next().await.is_err(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Watcher {
+    host: Host,
+    instance: Instance,
+    knobs: Knobs,
+    events: Events,
+}
+
+impl Watcher {
+    async fn run(mut self) -> Result<ExitCode, CliError> {
+        let since = boottime();
+        loop {
+            let view = self.host.view(&self.instance).await?;
+            match wait(&view, boottime().saturating_sub(since), &self.knobs) {
+                Waiting::Watch(copy, repair) => return self.watch(view, copy, repair).await,
+                Waiting::Write(change, reason) => {
+                    self.host.record("wait", &view, &change, reason)?;
+                }
+                Waiting::Await(left, _) => {
+                    let at_most = left.unwrap_or(self.knobs.safety_check).min(self.knobs.safety_check);
+                    self.events.next(&self.host, &self.instance, at_most).await;
+                }
+                Waiting::Over(change, reason) => {
+                    if self.host.record("wait", &view, &change, reason)? {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stays until the engine says that this copy has ended, and keeps the row true meanwhile.
+    async fn watch(
+        mut self,
+        view: View,
+        copy: Copy,
+        repair: Option<RowChange>,
+    ) -> Result<ExitCode, CliError> {
+        let (id, _lock) = match &copy {
+            // Held for the local copy's life: no pod with our gate runs beside it.
+            Copy::Local => (view.instance.container_name(), Some(TrackLock::shared(&self.instance).await?)),
+            Copy::Pod(id) => (id.to_string(), None),
+        };
+        self.repair(&view, repair)?;
+        self.record_version(&copy, &id).await?;
+        let ended = loop {
+            tokio::select! {
+                ended = self.host.engine.wait_end(&id) => match ended {
+                    Ok(ended) => break ended,
+                    Err(EngineError::NoSuchContainer(_)) => break Ended { code: 0 },
+                    Err(error) => {
+                        info!(feature = %self.instance, %error, "cannot tell whether the container runs; asking again");
+                        sleep(ENGINE_RETRY).await;
+                    }
+                },
+                () = self.events.next(&self.host, &self.instance, self.knobs.safety_check) => self.check(&copy).await,
+            }
+        };
+        self.record_end().await;
+        Ok(code(ended))
+    }
+
+    /// Makes the row say again what the engine shows. What cannot be read now is looked at next time.
+    async fn check(&mut self, watched: &Copy) {
+        let checked = match self.host.view(&self.instance).await {
+            Ok(view) => match wait(&view, Duration::ZERO, &self.knobs) {
+                Waiting::Watch(copy, repair) if copy == *watched => self.repair(&view, repair),
+                _ => Ok(()),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked {
+            info!(feature = %self.instance, %error, "the row could not be checked; trying again");
+        }
+    }
+
+    fn repair(&mut self, view: &View, repair: Option<RowChange>) -> Result<(), CliError> {
+        match repair {
+            Some(change) => self.host.record("wait", view, &change, Reason::RowRepaired).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// A local copy that got this far is the version to come home to.
+    async fn record_version(&mut self, copy: &Copy, id: &str) -> Result<(), CliError> {
+        if *copy != Copy::Local {
+            return Ok(());
+        }
+        let version = self.host.engine.container(id).await?.and_then(|container| container.version);
+        let change = RowChange { stable_version: version, ..RowChange::default() };
+        if change.stable_version.is_some() {
+            self.host.switch.write_state(&self.instance, &change)?;
+        }
+        Ok(())
+    }
+
+    /// The row after the end, whatever systemd and the control script do next. Failing is no reason to hold up the
+    /// restart.
+    async fn record_end(&mut self) {
+        let recorded = match self.host.view(&self.instance).await {
+            Ok(view) => self.host.record("wait", &view, &ended(&view), Reason::ContainerEnded).map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = recorded {
+            warn!(feature = %self.instance, %error, "the end of the container was not recorded");
+        }
+    }
+}
+
+/// Time since boot, suspended time included: nobody can set it.
+fn boottime() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}

@@ -1,0 +1,91 @@
+//! Every way in which a command can fail, with the exit code it bears. One line each: the thing, and the way out.
+
+use std::io;
+use std::path::PathBuf;
+
+use switchyard_core::{NameError, Refusal, ResolveError};
+use switchyard_engine::EngineError;
+use switchyard_generator as generator;
+use switchyard_sonic::{RowError, SonicError};
+
+/// A command that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Sonic(#[from] SonicError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error("there is no feature {0:?} on this switch and no container of that name; see: container list")]
+    NoSuchFeature(String),
+    #[error("no copy of {0} is recorded as running; see: system service status {0}")]
+    NotRunning(String),
+    #[error("the row of {0} changed {1} times while it was being decided on; try again")]
+    Restless(String, usize),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    TooLate(String),
+    #[error("{0} failed: {1}")]
+    Failed(String, String),
+    #[error("cannot {action} {path}: {source}")]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("{program}: cannot be run: {source}")]
+    Exec { program: String, source: io::Error },
+    #[error(transparent)]
+    Generate(#[from] generator::GenerateError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+impl CliError {
+    /// The exit code that `--help` promises for it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(..) | Self::Restless(..) | Self::Signals(_) | Self::Generate(_) => 1,
+            Self::Name(_) | Self::Usage(_) | Self::Resolve(_) => 2,
+            Self::NoSuchFeature(_) | Self::NotRunning(_) | Self::Engine(EngineError::NoSuchContainer(_)) => 3,
+            Self::Refusal(Refusal::NoContainer(_)) => 4,
+            Self::Engine(EngineError::Denied(_)) => 5,
+            Self::File { source, .. } | Self::Exec { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => 5,
+                _ => 1,
+            },
+            Self::Sonic(error) => sonic_code(error),
+            Self::Engine(_) => 7,
+            Self::Refused(_) => 8,
+            Self::TooLate(_) => 9,
+            Self::Row(_) => 10,
+        }
+    }
+}
+
+/// Rights are told apart from faults: the way out is another.
+fn sonic_code(error: &SonicError) -> u8 {
+    match error {
+        SonicError::RedisDenied { .. } | SonicError::BusDenied { .. } => 5,
+        SonicError::FileUnreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 5,
+        SonicError::NoSuchUnit { .. } => 3,
+        SonicError::UnitMasked { .. } => 8,
+        SonicError::TimedOut { .. } => 9,
+        SonicError::Row(_) => 10,
+        SonicError::BusUnreachable { .. } | SonicError::BusRefused { .. } => 1,
+        SonicError::FileMissing { .. }
+        | SonicError::FileUnreadable { .. }
+        | SonicError::FileBroken { .. }
+        | SonicError::UnknownDatabase { .. }
+        | SonicError::NoSuchNamespace { .. }
+        | SonicError::RedisUnreachable { .. }
+        | SonicError::RedisRefused { .. }
+        | SonicError::ConnectionEnded { .. } => 6,
+    }
+}

@@ -1,0 +1,106 @@
+//! The last transitions of each instance, kept on /host: STATE_DB is lost at every boot, and `explain` is asked
+//! after one.
+//!
+//! One JSON object a line. Advisory: a switch whose /host is full or read-only still starts and stops features, so
+//! a line that cannot be written is logged and forgotten, and a line that a power cut tore is skipped.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use switchyard_core::{CurrentOwner, FeatureState, Instance, Reason};
+use tracing::warn;
+
+/// How many transitions are told: enough for a bad night.
+const KEPT: usize = 100;
+/// The file is cut back to [`KEPT`] lines when it grows past this; a line has some 200 bytes.
+const SIZE_MAX: u64 = 64 * 1024;
+
+/// One transition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Local time, as SONiC writes it.
+    pub(crate) time: String,
+    /// Which command did it.
+    pub(crate) verb: String,
+    /// Who ran the feature before.
+    pub(crate) from: String,
+    /// Who ran it after.
+    pub(crate) to: String,
+    /// The recorded container after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) container_id: Option<String>,
+    /// The rule's name.
+    pub(crate) reason: String,
+    /// The rule in words.
+    pub(crate) message: String,
+}
+
+impl Entry {
+    pub(crate) fn new(verb: &str, reason: Reason, from: CurrentOwner, after: &FeatureState) -> Self {
+        Self {
+            time: switchyard_sonic::local_time(),
+            verb: verb.to_owned(),
+            from: from.to_string(),
+            to: after.current_owner.to_string(),
+            container_id: after.container_id.as_ref().map(ToString::to_string),
+            reason: reason.word(),
+            message: reason.to_string(),
+        }
+    }
+}
+
+fn path(host: &Path, instance: &Instance) -> PathBuf {
+    host.join("switchyard/history").join(format!("{instance}.jsonl"))
+}
+
+/// Adds a transition.
+pub(crate) fn append(host: &Path, instance: &Instance, entry: &Entry) {
+    let path = path(host, instance);
+    if let Err(error) = try_append(&path, entry) {
+        warn!(path = %path.display(), %error, "history not written");
+    }
+}
+
+fn try_append(path: &Path, entry: &Entry) -> io::Result<()> {
+    let mut line = serde_json::to_string(entry)?;
+    line.push('\n');
+    let is_new = !path.exists();
+    let mut file = File::options().append(true).create(true).open(path)?;
+    if is_new {
+        share(&file)?;
+    }
+    file.write_all(line.as_bytes())?;
+    if file.metadata()?.len() > SIZE_MAX { shorten(path, &file) } else { Ok(()) }
+}
+
+/// Root and, through group docker, the user that control scripts run as both write here.
+fn share(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o664))
+}
+
+/// Keeps the newest lines. The lock keeps out others that shorten; a line appended in between may be lost with the
+/// old file, which a history can bear.
+fn shorten(path: &Path, file: &File) -> io::Result<()> {
+    if flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(path)?;
+    let lines: Vec<_> = text.lines().collect();
+    let kept = lines[lines.len().saturating_sub(KEPT)..].join("\n") + "\n";
+    let new = path.with_extension("new");
+    let mut shortened = File::create(&new)?;
+    share(&shortened)?;
+    shortened.write_all(kept.as_bytes())?;
+    fs::rename(new, path)
+}
+
+/// The last transitions, oldest first.
+pub(crate) fn last(host: &Path, instance: &Instance) -> Vec<Entry> {
+    let text = fs::read_to_string(path(host, instance)).unwrap_or_default();
+    let entries: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    entries[entries.len().saturating_sub(KEPT)..].to_vec()
+}

@@ -1,0 +1,212 @@
+//! The host side of every verb: find out what is, ask the core, carry out what it says.
+//!
+//! Holds no rule of ownership. A plan whose row change finds the row changed meanwhile is thrown away, and the
+//! whole is looked at again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use switchyard_core::{
+    ContainerId, Copy, FeatureName, Instance, Knobs, Local, Plan, Reason, Refusal, RowChange, Step, View,
+    resolve,
+};
+use switchyard_engine::{Engine, SOCKET};
+use switchyard_sonic::{Paths, Switch, load_knobs};
+use tracing::{info, warn};
+
+use crate::error::CliError;
+use crate::history::{self, Entry};
+use crate::lock::TrackLock;
+
+/// How often a decision is made anew because the row changed under it. Each time somebody else got ahead, and the
+/// hand-shake has no more steps than this.
+const DECISIONS_MAX: usize = 8;
+
+/// Whether this build knows Kubernetes.
+pub(crate) const KUBERNETES: bool = cfg!(feature = "kubernetes");
+
+/// What a name on the command line stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// An instance of a feature, with rows to keep.
+    Feature(Instance),
+    /// A container that is no feature, or `database`: the engine alone is asked, no row is kept.
+    Plain(String),
+}
+
+/// A switch, seen from its root namespace.
+pub(crate) struct Host {
+    pub(crate) paths: Paths,
+    pub(crate) switch: Switch,
+    pub(crate) engine: Engine,
+}
+
+/// How the engine is to carry out a plan.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// The grace between SIGTERM and SIGKILL; Docker's own if not given.
+    pub(crate) grace: Option<Duration>,
+}
+
+impl Host {
+    /// Opens the databases and the engine of this switch.
+    pub(crate) fn open() -> Result<Self, CliError> {
+        let paths = Paths::from_env();
+        let switch = Switch::open(paths.clone())?;
+        Ok(Self { paths, switch, engine: Engine::connect(Path::new(SOCKET))? })
+    }
+
+    /// The numbers of the rules.
+    pub(crate) fn knobs(&self) -> Result<Knobs, CliError> {
+        Ok(load_knobs(&self.paths.etc_sonic)?)
+    }
+
+    /// The switch and what a name stands for on it. A name that is none is refused before anything is opened.
+    pub(crate) fn for_name(text: &str) -> Result<(Self, Target), CliError> {
+        resolve(text, u8::MAX, |_| true)?;
+        let mut host = Self::open()?;
+        let target = host.target(text)?;
+        Ok((host, target))
+    }
+
+    fn target(&mut self, text: &str) -> Result<Target, CliError> {
+        let base = text.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('@');
+        let mut features = Vec::new();
+        for name in [text, base].into_iter().filter_map(|name| FeatureName::parse(name).ok()) {
+            if !name.is_database() && self.switch.raw_config(&name)?.is_some() {
+                features.push(name);
+            }
+        }
+        let instance = resolve(text, self.switch.asics(), |name| features.contains(name))?;
+        let is_feature = features.contains(&instance.feature);
+        // While the configuration is not loaded, a missing row says nothing.
+        if is_feature || !(instance.feature.is_database() || self.switch.config_initialized()?) {
+            Ok(Target::Feature(instance))
+        } else {
+            Ok(Target::Plain(instance.container_name()))
+        }
+    }
+
+    /// What is, for one instance, now.
+    pub(crate) async fn view(&mut self, instance: &Instance) -> Result<View, CliError> {
+        let config = self.switch.feature_config(&instance.feature)?.unwrap_or_default();
+        let row = self.switch.feature_state(instance)?.unwrap_or_default();
+        let server_answers = KUBERNETES && self.switch.server_connected()?;
+        let local = match self.engine.container(&instance.container_name()).await? {
+            None => Local::Missing,
+            Some(container) if container.running => Local::Running,
+            Some(_) => Local::Stopped,
+        };
+        let pods = if KUBERNETES { self.engine.pods(instance).await? } else { Vec::new() };
+        let instance = instance.clone();
+        Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods })
+    }
+
+    /// Decides on what is and carries it out, until nothing came in between.
+    pub(crate) async fn carry_out(
+        &mut self,
+        verb: &'static str,
+        instance: &Instance,
+        how: How,
+        decide: impl Fn(&View) -> Result<Plan, Refusal>,
+    ) -> Result<Plan, CliError> {
+        for _ in 0..DECISIONS_MAX {
+            let view = self.view(instance).await?;
+            let plan = decide(&view)?;
+            if self.perform(&view, &plan, how).await? {
+                self.tell(verb, &view, plan.reason)?;
+                return Ok(plan);
+            }
+        }
+        Err(CliError::Restless(instance.to_string(), DECISIONS_MAX))
+    }
+
+    /// Writes a row change and tells of it. False if the row has changed meanwhile.
+    pub(crate) fn record(
+        &mut self,
+        verb: &'static str,
+        view: &View,
+        change: &RowChange,
+        reason: Reason,
+    ) -> Result<bool, CliError> {
+        let written = self.switch.write_state(&view.instance, change)?;
+        if written {
+            self.tell(verb, view, reason)?;
+        }
+        Ok(written)
+    }
+
+    async fn perform(&mut self, view: &View, plan: &Plan, how: How) -> Result<bool, CliError> {
+        let mut lock = None;
+        for step in &plan.steps {
+            match step {
+                Step::Label(wanted) => self.label(&view.instance, *wanted)?,
+                Step::Row(change) => {
+                    if !self.switch.write_state(&view.instance, change)? {
+                        return Ok(false);
+                    }
+                }
+                Step::StartLocal => {
+                    lock = Some(self.start_local(view).await?);
+                }
+                Step::Stop(copy) => self.engine.stop(&engine_name(view, copy), how.grace).await?,
+                Step::Kill(copy) => self.engine.kill(&engine_name(view, copy)).await?,
+            }
+        }
+        drop(lock);
+        Ok(true)
+    }
+
+    /// Starts the local container under the track lock. A row that promised it is taken back if it does not start.
+    async fn start_local(&mut self, view: &View) -> Result<TrackLock, CliError> {
+        let started = match TrackLock::shared(&view.instance).await {
+            Ok(lock) => match self.engine.start(&view.instance.container_name()).await {
+                Ok(()) => return Ok(lock),
+                Err(error) => CliError::from(error),
+            },
+            Err(error) => error,
+        };
+        let seen =
+            View { row: self.switch.feature_state(&view.instance)?.unwrap_or_default(), ..view.clone() };
+        if !self.switch.write_state(&view.instance, &switchyard_core::ended(&seen))? {
+            warn!(feature = %view.instance, "the row changed while its start failed");
+        }
+        Err(started)
+    }
+
+    fn label(&mut self, instance: &Instance, wanted: bool) -> Result<(), CliError> {
+        let name = format!("{}_enabled", instance.feature);
+        let value = if wanted { "true" } else { "false" };
+        // An unchanged label would still wake everybody who listens.
+        if self.switch.label(&name)?.as_deref() != Some(value) {
+            self.switch.set_label(&name, value)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, verb: &'static str, before: &View, reason: Reason) -> Result<(), CliError> {
+        let after = self.switch.feature_state(&before.instance)?.unwrap_or_default();
+        info!(feature = %before.instance, from = %before.row.current_owner, to = %after.current_owner, "{verb}: {reason}");
+        let entry = Entry::new(verb, reason, before.row.current_owner, &after);
+        history::append(&self.paths.host, &before.instance, &entry);
+        Ok(())
+    }
+}
+
+/// What the engine calls a copy.
+fn engine_name(view: &View, copy: &Copy) -> String {
+    match copy {
+        Copy::Local => view.instance.container_name(),
+        Copy::Pod(id) => id.to_string(),
+    }
+}
+
+/// The id that `container id` prints and that engine commands about the running copy take (SONIC.md 3.2).
+pub(crate) fn recorded_id(view_row: &switchyard_core::FeatureState, name: &str) -> Option<ContainerId> {
+    match view_row.current_owner {
+        switchyard_core::CurrentOwner::Local => ContainerId::parse(name).ok(),
+        switchyard_core::CurrentOwner::Kube | switchyard_core::CurrentOwner::None => {
+            view_row.container_id.clone()
+        }
+    }
+}
