@@ -141,8 +141,7 @@ fn build(base: &str, tree: &Path, product: &Product, name: &str) -> Result<()> {
     let output = command::finish("docker", &mut docker_run)?;
     ensure!(tar.wait()?.success(), "cannot pack {}", tree.display());
     ensure!(output.success(), "the switch image's set-up failed: {}", command::last_words(&output));
-    let entry = ["--change", "CMD [\"/sbin/init\"]", "--change", "STOPSIGNAL SIGRTMIN+3"];
-    docker(&[["commit"].as_slice(), &entry, &[BUILDER, name]].concat())?;
+    docker(&["commit", "--change", "CMD [\"/sbin/init\"]", BUILDER, name])?;
     docker(&["rm", BUILDER])?;
     Ok(())
 }

@@ -22,6 +22,9 @@ pub(crate) enum Command {
         /// Switches whose SONiC was built without Kubernetes support
         #[arg(long)]
         without_kubernetes: bool,
+        /// Install this package instead of building one
+        #[arg(long)]
+        deb: Option<PathBuf>,
     },
     /// Open a shell on a switch as its user admin, or run one command there
     Shell {
@@ -60,8 +63,9 @@ pub(crate) enum Command {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up { switches, asics, without_kubernetes } => {
-            let product = Product { deb: package(!without_kubernetes)?, kubernetes: !without_kubernetes };
+        Command::Up { switches, asics, without_kubernetes, deb } => {
+            let kubernetes = !without_kubernetes;
+            let product = Product { deb: package(deb, kubernetes)?, kubernetes };
             for switch in fleet::up(&product, switches, asics)? {
                 println!("{0} is up: cargo xtask lab shell {0}", switch.name());
             }
@@ -85,9 +89,9 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Our package for the switches' image.
-pub(crate) fn package(_kubernetes: bool) -> Result<Option<PathBuf>> {
-    Ok(None)
+/// Our package for the switches' image: the one given, or one built from this tree.
+pub(crate) fn package(given: Option<PathBuf>, _kubernetes: bool) -> Result<Option<PathBuf>> {
+    Ok(given)
 }
 
 /// Becomes docker, so that the terminal and the exit code are the command's; gives the error if that fails.

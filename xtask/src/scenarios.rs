@@ -1,5 +1,6 @@
 //! `cargo xtask scenarios`: stories told end to end on virtual switches.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,10 +15,14 @@ pub(crate) struct Arguments {
     /// The long ones too
     #[arg(long)]
     long: bool,
+    /// Install this package on every switch instead of building one
+    #[arg(long)]
+    deb: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
-    let passed = scenario::run(&selection, &crate::lab::package)?;
+    let passed =
+        scenario::run(&selection, &|kubernetes| crate::lab::package(arguments.deb.clone(), kubernetes))?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
