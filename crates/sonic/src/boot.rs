@@ -44,3 +44,29 @@ pub fn boot_type(cmdline: &str) -> BootType {
         Some(_) | None => BootType::Cold,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_boot_is_told_from_the_kernels_command_line() {
+        for (cmdline, expected) in [
+            ("", BootType::Cold),
+            ("root=/dev/sda3 quiet", BootType::Cold),
+            ("SONIC_BOOT_TYPE=", BootType::Cold),
+            ("SONIC_BOOT_TYPE=cold", BootType::Cold),
+            ("a SONIC_BOOT_TYPE=warm b", BootType::Warm),
+            ("SONIC_BOOT_TYPE=fast-reboot\n", BootType::Fast),
+            ("SONIC_BOOT_TYPE=fast", BootType::Fast),
+            ("SONIC_BOOT_TYPE=fastfast", BootType::FastFast),
+            ("SONIC_BOOT_TYPE=express", BootType::Express),
+            ("quiet fast-reboot", BootType::Fast),
+            // The kernel takes the last of an option given twice.
+            ("SONIC_BOOT_TYPE=warm SONIC_BOOT_TYPE=cold", BootType::Cold),
+            ("XSONIC_BOOT_TYPE=warm", BootType::Cold),
+        ] {
+            assert_eq!(boot_type(cmdline), expected, "{cmdline:?}");
+        }
+    }
+}

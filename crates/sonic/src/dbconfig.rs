@@ -130,16 +130,16 @@ fn address(
     let server = entry.get("instance").and_then(Value::as_str).unwrap_or("redis");
     let instance = instances
         .get(server)
-        .ok_or_else(|| format!("database {name} is on instance {server}, which is missing"))?;
+        .ok_or_else(|| format!("database {name} is on instance {server:?}, which is missing"))?;
     let socket = instance.get("unix_socket_path").and_then(Value::as_str).filter(|path| !path.is_empty());
     let port = match instance.get("port") {
         Some(port) => Some(
-            number(port).ok_or_else(|| format!("instance {server} has port {port}, not a port number"))?,
+            number(port).ok_or_else(|| format!("instance {server:?} has port {port}, not a port number"))?,
         ),
         None => None,
     };
     if socket.is_none() && port.is_none() {
-        return Err(format!("instance {server} has neither unix_socket_path nor port"));
+        return Err(format!("instance {server:?} has neither unix_socket_path nor port"));
     }
     let host = instance.get("hostname").and_then(Value::as_str).filter(|host| !host.is_empty());
     Ok(DbAddress {
@@ -159,3 +159,6 @@ fn number<T: TryFrom<u64> + std::str::FromStr>(value: &Value) -> Option<T> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,8 +149,14 @@ impl RowError {
     /// So much of a bad value is shown; the rest would bury the message.
     const SHOWN: usize = 40;
 
-    /// The command that takes the bad value away, so that the field's default counts.
+    /// The command that mends the row: it takes the bad value away, so that the field's default counts. Only
+    /// whether a feature may run is no question to leave to a default.
     pub fn mend(&self) -> String {
+        if let ("CONFIG_DB", "state", Some(feature)) =
+            (self.database, self.field, self.row.strip_prefix("FEATURE|"))
+        {
+            return format!("config feature state {feature} enabled|disabled");
+        }
         let namespace = self.asic.map(|asic| format!("-n asic{asic} ")).unwrap_or_default();
         format!("sonic-db-cli {namespace}{} HDEL '{}' {}", self.database, self.row, self.field)
     }

@@ -71,3 +71,67 @@ impl Global {
             .ok_or_else(|| SonicError::NoSuchNamespace { asic, file: self.file.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(content: &str) -> Result<Global, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("database_global.json");
+        std::fs::write(&file, content).unwrap();
+        Global::load(&file).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_the_file_there_is_one_asic_and_no_namespace() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let global = Global::load(&nowhere.path().join("database_global.json")).unwrap();
+        assert_eq!((global.asics(), global.namespaces().count()), (1, 0));
+        assert!(global.database_config(AsicId(0)).is_err());
+    }
+
+    #[test]
+    fn namespaces_are_counted_and_the_host_and_dpus_are_not() {
+        let global = with(
+            r#"{"INCLUDES": [
+                {"include": "../../redis/sonic-db/database_config.json"},
+                {"namespace": "asic1", "include": "../../redis1/sonic-db/database_config.json"},
+                {"namespace": "asic0", "include": "../../redis0/sonic-db/database_config.json"},
+                {"namespace": "", "include": "x"},
+                {"container_name": "dpu0", "include": "../../redisdpu0/sonic-db/database_config.json"}
+            ], "VERSION": "1.0"}"#,
+        )
+        .unwrap();
+        assert_eq!(global.asics(), 2);
+        assert_eq!(global.namespaces().collect::<Vec<_>>(), [AsicId(0), AsicId(1)]);
+        assert!(
+            global
+                .database_config(AsicId(1))
+                .unwrap()
+                .ends_with("../../redis1/sonic-db/database_config.json")
+        );
+    }
+
+    #[test]
+    fn a_switch_with_dpus_only_has_one_asic() {
+        let global = with(r#"{"INCLUDES": [{"include": "a"}, {"container_name": "dpu0", "include": "b"}]}"#);
+        assert_eq!(global.unwrap().asics(), 1);
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_name() {
+        for (content, why) in [
+            ("", "empty"),
+            ("{", "not JSON"),
+            ("{}", "INCLUDES"),
+            (r#"{"INCLUDES": {}}"#, "INCLUDES"),
+            (r#"{"INCLUDES": [{"namespace": "blue", "include": "x"}]}"#, "\"blue\" is not asicN"),
+            (r#"{"INCLUDES": [{"namespace": "asic999", "include": "x"}]}"#, "asic999"),
+            (r#"{"INCLUDES": [{"namespace": "asic0"}]}"#, "asic0 has no include"),
+        ] {
+            let error = with(content).unwrap_err();
+            assert!(error.contains("database_global.json") && error.contains(why), "{content}: {error}");
+        }
+    }
+}

@@ -41,3 +41,51 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(content: &str) -> Result<Knobs, String> {
+        let etc = tempfile::tempdir().unwrap();
+        std::fs::write(etc.path().join(FILE), content).unwrap();
+        load_knobs(etc.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_file_or_a_key_the_defaults_count() {
+        let etc = tempfile::tempdir().unwrap();
+        assert_eq!(load_knobs(etc.path()).unwrap(), Knobs::default());
+        assert_eq!(with("{}").unwrap(), Knobs::default());
+    }
+
+    #[test]
+    fn the_shipped_file_sets_what_it_names() {
+        let knobs = with(r#"{"join_latency_on_boot_seconds": 300, "revert_to_local_on_wait_seconds": 360}"#);
+        assert_eq!(knobs.unwrap(), Knobs { revert_to_local: Duration::from_mins(6), ..Knobs::default() });
+        let knobs =
+            with(r#"{"revert_to_local_on_wait_seconds": "0", "wait_safety_check_seconds": 5}"#).unwrap();
+        assert_eq!((knobs.revert_to_local.as_secs(), knobs.safety_check.as_secs()), (0, 5));
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_name_and_what_is_wrong() {
+        for (content, why) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            ("{", "not JSON"),
+            ("[]", "no JSON object"),
+            (r#"{"revert_to_local_on_wait_seconds": -1}"#, "revert_to_local_on_wait_seconds is -1"),
+            (r#"{"revert_to_local_on_wait_seconds": 1e30}"#, "revert_to_local_on_wait_seconds"),
+            (r#"{"revert_to_local_on_wait_seconds": "soon"}"#, "\"soon\""),
+            (r#"{"wait_safety_check_seconds": 0}"#, "allowed is 1 to"),
+            (r#"{"wait_safety_check_seconds": null}"#, "null"),
+        ] {
+            let error = with(content).unwrap_err();
+            assert!(
+                error.contains(FILE) && error.contains(why) && !error.contains('\n'),
+                "{content:?}: {error}"
+            );
+        }
+    }
+}

@@ -177,3 +177,6 @@ fn words<T: Words>() -> String {
     let words: Vec<_> = T::ALL.iter().map(|(_, word)| *word).filter(|word| *word != "template").collect();
     words.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -249,3 +249,15 @@ fn natural(text: &str) -> Vec<(String, u64)> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn names_with_numbers_sort_as_people_count() {
+        let mut names = ["p10", "bgp", "p4rt", "p4", "acms", "p", "pmon", "dhcp_relay", "p04"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["acms", "bgp", "dhcp_relay", "p", "p4", "p04", "p4rt", "p10", "pmon"]);
+    }
+}

@@ -54,3 +54,37 @@ pub fn local_time() -> String {
 pub fn syslog_time() -> String {
     jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_an_image_are_read_with_and_without_quotes() {
+        let version = parse(
+            "---\n# built\nbuild_version: '202511.7-abc'\nasic_type: vs\nbuild_date: Sat Aug 1 10:00:00 UTC 2026\n\
+             branch: \"202511\"\nlibswsscommon: 1.0.0\nasic_subtype:\nodd\n",
+        );
+        assert_eq!(version.build_version(), Some("202511.7-abc"));
+        assert_eq!(version.get("asic_type"), Some("vs"));
+        assert_eq!(version.get("build_date"), Some("Sat Aug 1 10:00:00 UTC 2026"));
+        assert_eq!(version.get("branch"), Some("202511"));
+        assert_eq!(version.get("asic_subtype"), Some(""));
+        assert_eq!(version.get("odd"), None);
+    }
+
+    #[test]
+    fn an_image_without_the_file_is_told_by_its_name() {
+        let nowhere = tempfile::tempdir().unwrap();
+        let error = sonic_version(nowhere.path()).unwrap_err();
+        assert!(matches!(&error, SonicError::FileMissing { .. }), "{error}");
+        assert!(error.to_string().contains("sonic_version.yml"));
+    }
+
+    #[test]
+    fn the_time_in_rows_has_sonics_form() {
+        let now = local_time();
+        let shape: String = now.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        assert_eq!(shape, "9999-99-99 99:99:99");
+    }
+}

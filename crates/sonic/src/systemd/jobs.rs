@@ -153,3 +153,18 @@ fn gone(unit: &str) -> SonicError {
     let reason = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     failed(format!("watch {unit}"), unit, reason.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_done_only_if_systemd_says_so() {
+        for word in ["done", "skipped"] {
+            assert_eq!(outcome(word), JobOutcome::Done);
+        }
+        for word in ["failed", "timeout", "canceled", "dependency", "invalid", "assert", "unheard-of"] {
+            assert_eq!(outcome(word), JobOutcome::Failed(word.into()));
+        }
+    }
+}

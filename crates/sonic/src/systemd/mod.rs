@@ -149,3 +149,36 @@ fn by_name(name: &str, doing: String, unit: String, text: String) -> SonicError 
         _ => SonicError::BusRefused { doing, text },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(name: &str) -> SonicError {
+        by_name(name, "start snmp.service".into(), "snmp.service".into(), "systemd's words".into())
+    }
+
+    #[test]
+    fn systemds_errors_are_told_apart_and_name_the_unit_and_the_way_out() {
+        for (name, text) in [
+            ("org.freedesktop.systemd1.NoSuchUnit", "there is no unit snmp.service"),
+            ("org.freedesktop.DBus.Error.FileNotFound", "there is no unit snmp.service"),
+            ("org.freedesktop.systemd1.UnitMasked", "systemctl unmask snmp.service"),
+            ("org.freedesktop.DBus.Error.AccessDenied", "no right to start snmp.service: run it with sudo"),
+            ("org.freedesktop.systemd1.LoadFailed", "refused to start snmp.service: systemd's words"),
+        ] {
+            let error = meaning(name).to_string();
+            assert!(error.contains(text), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_bus_that_went_away_is_no_refusal() {
+        let error: zbus::Error = std::io::Error::from(std::io::ErrorKind::BrokenPipe).into();
+        assert!(matches!(failed("x".into(), "u", error), SonicError::BusUnreachable { .. }));
+        let error = zbus::Error::from(zbus::fdo::Error::AccessDenied("no".into()));
+        assert!(matches!(failed("x".into(), "u", error), SonicError::BusDenied { .. }));
+        let error: zbus::Error = std::io::Error::from(std::io::ErrorKind::TimedOut).into();
+        assert!(matches!(failed("x".into(), "u", error), SonicError::TimedOut { .. }));
+    }
+}

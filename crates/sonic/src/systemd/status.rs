@@ -100,3 +100,67 @@ pub(super) fn text(properties: &Properties, name: &str) -> String {
 fn value<T: Default + for<'a> TryFrom<&'a OwnedVariant>>(properties: &Properties, name: &str) -> T {
     properties.get(name).and_then(|value| T::try_from(value).ok()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use zbus::Variant;
+
+    use super::*;
+
+    fn properties(pairs: Vec<(&str, Variant<'_>)>) -> Properties {
+        pairs.into_iter().map(|(name, value)| (name.to_owned(), value.try_to_owned().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_properties_of_a_running_service_become_one_value() {
+        let unit = properties(vec![
+            ("Id", "snmp.service".into()),
+            ("LoadState", "loaded".into()),
+            ("ActiveState", "active".into()),
+            ("SubState", "running".into()),
+            ("UnitFileState", "enabled".into()),
+            ("ActiveEnterTimestamp", 1_700_000_000_000_000_u64.into()),
+            ("ActiveEnterTimestampMonotonic", 42_u64.into()),
+            ("InactiveEnterTimestamp", 7_u64.into()),
+        ]);
+        let service = properties(vec![
+            ("MainPID", 4711_u32.into()),
+            ("Result", "success".into()),
+            ("NRestarts", 2_u32.into()),
+            ("ExecMainStatus", (-1_i32).into()),
+        ]);
+        let status = UnitStatus::from_properties(&unit, &service);
+        assert_eq!(status.id, "snmp.service");
+        assert_eq!((status.since, status.since_monotonic), (1_700_000_000_000_000, 42));
+        assert_eq!((status.main_pid, status.n_restarts, status.exec_main_status), (4711, 2, -1));
+        assert!(status.exists() && status.is_up() && !status.is_masked());
+    }
+
+    #[test]
+    fn a_unit_without_properties_does_not_exist() {
+        let status = UnitStatus::from_properties(&Properties::new(), &Properties::new());
+        assert_eq!(status, UnitStatus::default());
+        assert!(!status.exists() && !status.is_up());
+        let wrong_type = properties(vec![("LoadState", 1_u32.into()), ("ActiveState", true.into())]);
+        assert!(!UnitStatus::from_properties(&wrong_type, &wrong_type).exists());
+    }
+
+    #[test]
+    fn systemds_states_become_the_few_that_decisions_look_at() {
+        for (active, sub, expected) in [
+            ("active", "running", Unit::Active),
+            ("activating", "auto-restart", Unit::WillRestart),
+            ("activating", "auto-restart-queued", Unit::WillRestart),
+            ("activating", "start-pre", Unit::Busy),
+            ("deactivating", "stop-sigterm", Unit::Busy),
+            ("reloading", "reload", Unit::Busy),
+            ("inactive", "dead", Unit::Off),
+            ("failed", "failed", Unit::Off),
+            ("", "", Unit::Off),
+        ] {
+            let status =
+                UnitStatus { active_state: active.into(), sub_state: sub.into(), ..UnitStatus::default() };
+            assert_eq!(status.unit(), expected, "{active} {sub}");
+        }
+    }
+}
