@@ -7,6 +7,13 @@ use crate::image::{Product, switch_image};
 use crate::machine::{Machine, docker};
 use crate::switch::{Host, Spec, Switch};
 
+/// What the names of switches begin with: `switch`, or what `SWITCHYARD_LAB_PREFIX` says, so that two people can tell
+/// scenarios on one machine without meeting.
+pub(crate) fn switch_number(number: u32) -> Switch {
+    let prefix = std::env::var("SWITCHYARD_LAB_PREFIX").unwrap_or_else(|_| "switch".to_owned());
+    Switch::new(format!("{prefix}{number}"))
+}
+
 /// Brings up `switch1` to `switch<count>` and waits until their features serve.
 pub fn up(product: &Product, count: u32, asics: u32) -> Result<Vec<Switch>> {
     ensure!((1..=16).contains(&count), "between 1 and 16 switches fit on a machine");
@@ -14,7 +21,7 @@ pub fn up(product: &Product, count: u32, asics: u32) -> Result<Vec<Switch>> {
     let machine = Machine::prepare()?;
     let image = switch_image(&machine, product)?;
     let spec = Spec { image, asics };
-    let switches: Vec<Switch> = (1..=count).map(|number| Switch::new(format!("switch{number}"))).collect();
+    let switches: Vec<Switch> = (1..=count).map(switch_number).collect();
     // All are started before any is waited for: booting is mostly waiting.
     for switch in &switches {
         switch.ensure(&spec)?;

@@ -97,8 +97,8 @@ impl Stage {
             };
             let product = Product { deb: package(kubernetes)?, kubernetes };
             let spec = Spec { image: switch_image(&machine, &product)?, asics };
-            let switch = Switch::new(format!("switch{number}"));
-            if switch.ensure(&spec)? {
+            let switch = fleet::switch_number(number);
+            if !switch.runs_as(&spec)? {
                 // What an earlier switch left on /host is no part of these stories.
                 switch.remove(Host::Remove)?;
                 switch.ensure(&spec)?;
