@@ -149,8 +149,8 @@ impl Host {
                 Step::StartLocal => {
                     lock = Some(self.start_local(view).await?);
                 }
-                Step::Stop(copy) => self.engine.stop(&engine_name(view, copy), how.grace).await?,
-                Step::Kill(copy) => self.engine.kill(&engine_name(view, copy)).await?,
+                Step::Stop(copy) => self.engine.stop(&engine_name(&view.instance, copy), how.grace).await?,
+                Step::Kill(copy) => self.engine.kill(&engine_name(&view.instance, copy)).await?,
             }
         }
         drop(lock);
@@ -194,9 +194,9 @@ impl Host {
 }
 
 /// What the engine calls a copy.
-fn engine_name(view: &View, copy: &Copy) -> String {
+pub(crate) fn engine_name(instance: &Instance, copy: &Copy) -> String {
     match copy {
-        Copy::Local => view.instance.container_name(),
+        Copy::Local => instance.container_name(),
         Copy::Pod(id) => id.to_string(),
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::error::CliError;
-use crate::host::{Host, Target};
+use crate::host::{Host, Target, engine_name};
 use crate::lock::TrackLock;
 
 /// How long an engine that went away is waited for before the next try. Its restart takes seconds.
@@ -107,13 +107,14 @@ impl Watcher {
         copy: Copy,
         repair: Option<RowChange>,
     ) -> Result<ExitCode, CliError> {
-        let (id, _lock) = match &copy {
-            // Held for the local copy's life: no pod with our gate runs beside it.
-            Copy::Local => (view.instance.container_name(), Some(TrackLock::shared(&self.instance).await?)),
-            Copy::Pod(id) => (id.to_string(), None),
+        // Held for the local copy's life: no pod with our gate runs beside it.
+        let _lock = match &copy {
+            Copy::Local => Some(TrackLock::shared(&self.instance).await?),
+            Copy::Pod(_) => None,
         };
-        self.repair(&view, repair)?;
-        self.record_version(&copy, &id).await?;
+        let id = engine_name(&self.instance, &copy);
+        self.repair(&view, &copy, repair).await?;
+        self.record_version(&copy).await?;
         let ended = loop {
             tokio::select! {
                 ended = self.host.engine.wait_end(&id) => match ended {
@@ -135,7 +136,7 @@ impl Watcher {
     async fn check(&mut self, watched: &Copy) {
         let checked = match self.host.view(&self.instance).await {
             Ok(view) => match wait(&view, Duration::ZERO, &self.knobs) {
-                Waiting::Watch(copy, repair) if copy == *watched => self.repair(&view, repair),
+                Waiting::Watch(copy, repair) if copy == *watched => self.repair(&view, &copy, repair).await,
                 _ => Ok(()),
             },
             Err(error) => Err(error),
@@ -145,23 +146,29 @@ impl Watcher {
         }
     }
 
-    fn repair(&mut self, view: &View, repair: Option<RowChange>) -> Result<(), CliError> {
-        match repair {
-            Some(change) => self.host.record("wait", view, &change, Reason::RowRepaired).map(|_| ()),
-            None => Ok(()),
+    async fn repair(&mut self, view: &View, copy: &Copy, repair: Option<RowChange>) -> Result<(), CliError> {
+        if let Some(change) = repair {
+            let written = self.host.record("wait", view, &change, Reason::RowRepaired)?;
+            if written {
+                self.record_version(copy).await?;
+            }
         }
+        Ok(())
     }
 
-    /// A local copy that got this far is the version to come home to.
-    async fn record_version(&mut self, copy: &Copy, id: &str) -> Result<(), CliError> {
-        if *copy != Copy::Local {
+    /// The version that runs; a local copy that got this far is also the one to come home to.
+    async fn record_version(&mut self, copy: &Copy) -> Result<(), CliError> {
+        let id = engine_name(&self.instance, copy);
+        let Some(version) = self.host.engine.container(&id).await?.and_then(|container| container.version)
+        else {
             return Ok(());
-        }
-        let version = self.host.engine.container(id).await?.and_then(|container| container.version);
-        let change = RowChange { stable_version: version, ..RowChange::default() };
-        if change.stable_version.is_some() {
-            self.host.switch.write_state(&self.instance, &change)?;
-        }
+        };
+        let change = RowChange {
+            stable_version: (*copy == Copy::Local).then(|| version.clone()),
+            container_version: Some(version),
+            ..RowChange::default()
+        };
+        self.host.switch.write_state(&self.instance, &change)?;
         Ok(())
     }
 

@@ -17,7 +17,7 @@ fn find_id(cgroups: &str) -> Option<ContainerId> {
         let digits = bare.rsplit('-').next().unwrap_or(bare);
         (digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(digits)
     });
-    ids.filter_map(|id| ContainerId::parse(id).ok()).next()
+    ids.map(ContainerId::parse).find_map(Result::ok)
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ impl Inside {
     }
 
     fn ask(&mut self) -> Result<Answer, CliError> {
-        self.asking(|asking| ask(asking))
+        self.asking(ask)
     }
 
     fn down(&mut self) -> Result<(), CliError> {
@@ -190,7 +190,7 @@ impl Inside {
     }
 
     fn leaving(&mut self) -> Result<Option<RowChange>, CliError> {
-        self.asking(|asking| leave(asking))
+        self.asking(leave)
     }
 
     fn asking<T>(&mut self, question: impl FnOnce(&Asking<'_>) -> T) -> Result<T, CliError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use switchyard_core::{CurrentOwner, Instance};
+use switchyard_core::Instance;
 use switchyard_sonic::UnitStatus;
 
 use crate::args::Output;
@@ -112,12 +112,7 @@ fn print(report: &Report, wide: bool) {
     output::line(&format!("     Active: {} ({})", report.active_state, report.sub_state));
     output::line(&format!("    Feature: {} in CONFIG_DB, owner {}", report.state, report.set_owner));
     let since = text(&report.update_time);
-    match report.current_owner.as_str() {
-        owner if owner == CurrentOwner::None.as_str() => {
-            output::line(&format!("      Owner: none since {since}"))
-        }
-        owner => output::line(&format!("      Owner: {owner} since {since}")),
-    }
+    output::line(&format!("      Owner: {} since {since}", report.current_owner));
     output::line(&format!("  Container: {}, {}", text(&report.container_id), running(report)));
     output::line(&format!("    Version: {}", text(&report.version)));
     output::line(&format!("        Why: {}", text(&report.last_reason)));
