@@ -29,6 +29,8 @@ const TOOLS: [(&str, &str); 8] = [
 /// A cold Docker daemon answers within a few seconds; a busy two-core machine may take longer.
 const DOCKERD_START_MAX: Duration = Duration::from_mins(1);
 
+const PID_FILE: &str = "/run/switchyard-lab/docker.pid";
+
 /// The programs of `lab/parts`, as they are called.
 pub const PARTS: [&str; 3] = ["lab-payload", "lab-featured", "lab-runc"];
 
@@ -50,6 +52,7 @@ impl Machine {
             let path = Machine::path(directory);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
+        let _lock = Machine::lock()?;
         install_packages()?;
         let machine = Machine { parts: build_parts()? };
         machine.start_docker()?;
@@ -76,6 +79,7 @@ impl Machine {
         let wrapper = Machine::path("bin/lab-runc");
         install(&self.parts.join("lab-runc"), &wrapper)?;
         step("starting a Docker daemon", || {
+            remove_stale_pid_file()?;
             let log = fs::OpenOptions::new().create(true).append(true).open(Machine::path("dockerd.log"))?;
             // Through setsid, so that it outlives this process and no Ctrl-C of its terminal reaches it.
             let mut dockerd = Command::new("setsid");
@@ -103,6 +107,14 @@ impl Machine {
 
 fn docker_answers() -> bool {
     run("docker", &["version", "--format", "{{.Server.Version}}"]).is_ok_and(|output| output.success())
+}
+
+/// dockerd takes any living process with the number in its file for itself, and would refuse to start.
+fn remove_stale_pid_file() -> Result<()> {
+    let Ok(pid) = fs::read_to_string(PID_FILE) else { return Ok(()) };
+    let name = fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default();
+    ensure!(name.trim() != "dockerd", "the lab's dockerd (process {}) runs but does not answer", pid.trim());
+    fs::remove_file(PID_FILE).with_context(|| format!("cannot remove {PID_FILE}"))
 }
 
 fn wait_for_docker() -> Result<()> {
@@ -179,7 +191,7 @@ fn build_parts() -> Result<PathBuf> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
 
     let workspace = workspace();
-    let target_dir = workspace.join("target/static");
+    let target_dir = workspace.join("target/lab");
     step("building the lab's programs", || {
         let mut cargo = Command::new("cargo");
         cargo

@@ -1,5 +1,6 @@
 //! Drives one virtual switch: commands in it, waiting, reboots of every kind, its journal, its features.
 
+mod cgroups;
 mod create;
 mod features;
 
@@ -175,6 +176,16 @@ impl Switch {
             Ok(self.started_at()? != before && self.is_up()?)
         })
         .with_context(|| format!("`{command}` said: {}", last_words(&output)))
+    }
+
+    /// Waits until the finalizer of a warm or fast boot has cleared the flags.
+    pub fn wait_finalized(&self) -> Result<()> {
+        self.wait_ok(
+            "the warm and fast reboot flags are cleared",
+            FEATURES_MAX,
+            "! { sonic-db-cli STATE_DB HGET 'WARM_RESTART_ENABLE_TABLE|system' enable; \
+             sonic-db-cli STATE_DB HGET 'FAST_RESTART_ENABLE_TABLE|system' enable; } | grep -qx true",
+        )
     }
 
     /// A power failure: everything ends at once, `/host` and disks keep what they have; then the switch boots.

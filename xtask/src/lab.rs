@@ -8,6 +8,8 @@ use anyhow::{Error, Result};
 use switchyard_lab::image::Product;
 use switchyard_lab::{Boot, fleet};
 
+use crate::deb;
+
 /// What can be done with switches.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -90,8 +92,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 }
 
 /// Our package for the switches' image: the one given, or one built from this tree.
-pub(crate) fn package(given: Option<PathBuf>, _kubernetes: bool) -> Result<Option<PathBuf>> {
-    Ok(given)
+pub(crate) fn package(given: Option<PathBuf>, kubernetes: bool) -> Result<Option<PathBuf>> {
+    given.map_or_else(|| deb::build(kubernetes), Ok).map(Some)
 }
 
 /// Becomes docker, so that the terminal and the exit code are the command's; gives the error if that fails.

@@ -48,7 +48,7 @@ fn each_asic_has_its_instances(switch: &Switch) -> Result<()> {
         "the host's bgp unit should not run on a switch with two ASICs"
     );
     let namespaces = switch
-        .ok("jq -r '.INCLUDES[].namespace // \"host\"' /var/run/redis/sonic-db/database_global.json")?;
+        .ok("jq -r '.INCLUDES[] | .namespace // \"host\"' /var/run/redis/sonic-db/database_global.json")?;
     ensure!(namespaces == "host\nasic0\nasic1", "unexpected namespaces: {namespaces}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::Switch;
+use super::{Switch, cgroups};
 use crate::command;
 use crate::machine::{Machine, docker};
 
@@ -65,8 +65,10 @@ impl Switch {
 
     /// Removes the switch if it exists.
     pub fn remove(&self, host: Host) -> Result<()> {
+        let traces = cgroups::of(&self.name)?;
         // Told to end as a power failure would: what it should have saved is none of ours any more.
         command::run("docker", &["rm", "--force", "--volumes", &self.name])?;
+        cgroups::remove(&traces);
         if host == Host::Remove {
             command::run("docker", &["volume", "rm", "--force", &self.host_volume()])?;
         }
@@ -93,7 +95,8 @@ impl Switch {
         Ok(std::fs::remove_file(&conf)?)
     }
 
-    fn runs_as(&self, spec: &Spec) -> Result<bool> {
+    /// Whether the switch runs and is what `spec` says.
+    pub fn runs_as(&self, spec: &Spec) -> Result<bool> {
         let format = "{{.State.Running}} {{.Config.Image}} {{index .Config.Labels \"switchyard.lab.asics\"}}";
         let output = command::run("docker", &["inspect", "--format", format, &self.name])?;
         Ok(output.text() == format!("true {} {}", spec.image, spec.asics))
