@@ -24,14 +24,13 @@ const PLACEHOLDER: &str = "NULL";
 /// An open database.
 pub struct Db {
     address: DbAddress,
-    /// None after a failure that leaves the connection in an unknown state.
-    connection: Option<Connection>,
+    connection: Connection,
 }
 
 impl Db {
     /// Connects: by the Unix socket if there is one, else or if that fails by TCP.
     pub fn open(address: &DbAddress) -> Result<Self, SonicError> {
-        Ok(Self { address: address.clone(), connection: Some(connect(address)?) })
+        Ok(Self { address: address.clone(), connection: connect(address)? })
     }
 
     /// A row with all its fields; none if it is absent.
@@ -140,25 +139,17 @@ impl Db {
     }
 
     fn ask<T: FromRedisValue>(&mut self, command: &Cmd, about: &str) -> Result<T, SonicError> {
-        if let Some(connection) = &mut self.connection {
-            match command.query(connection) {
-                Err(error) if error.is_connection_dropped() => self.connection = None,
-                answer => return answer.map_err(|error| self.failed(command, about, error)),
-            }
+        let mut answer = command.query(&mut self.connection);
+        if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
+            self.connection = connect(&self.address)?;
+            answer = command.query(&mut self.connection);
         }
-        let mut connection = connect(&self.address)?;
-        let answer = command.query(&mut connection);
-        self.connection = Some(connection);
         answer.map_err(|error| self.failed(command, about, error))
     }
 
-    fn failed(&mut self, command: &Cmd, about: &str, source: RedisError) -> SonicError {
+    fn failed(&self, command: &Cmd, about: &str, source: RedisError) -> SonicError {
         let address = self.address.to_string();
         let doing = format!("{} of {about}", name(command));
-        if source.is_io_error() {
-            // The answer may still come: on this connection it would be taken for the answer to the next question.
-            self.connection = None;
-        }
         if source.is_timeout() {
             SonicError::TimedOut { what: format!("{doing} by Redis at {address}"), after: ANSWER_TIME_MAX }
         } else if source.is_io_error() {

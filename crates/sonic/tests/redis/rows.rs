@@ -125,12 +125,12 @@ fn each_asics_record_is_in_its_own_namespace_under_the_features_name() {
     let owned = |owner| RowChange { current_owner: Some(owner), ..RowChange::default() };
     assert!(switch.write_state(&bgp(0), &owned(CurrentOwner::Local)).unwrap());
     assert!(switch.write_state(&bgp(1), &owned(CurrentOwner::Kube)).unwrap());
-    let owner = |switch: &mut Switch, instance: &Instance| {
+    let recorded = |switch: &mut Switch, instance: &Instance| {
         switch.feature_state(instance).unwrap().map(|state| state.current_owner)
     };
-    assert_eq!(owner(&mut switch, &bgp(0)), Some(CurrentOwner::Local));
-    assert_eq!(owner(&mut switch, &bgp(1)), Some(CurrentOwner::Kube));
-    assert_eq!(owner(&mut switch, &Instance::on_host(name("bgp"))), None);
+    assert_eq!(recorded(&mut switch, &bgp(0)), Some(CurrentOwner::Local));
+    assert_eq!(recorded(&mut switch, &bgp(1)), Some(CurrentOwner::Kube));
+    assert_eq!(recorded(&mut switch, &Instance::on_host(name("bgp"))), None);
     assert_eq!(fixture.db("STATE_DB").keys("FEATURE").unwrap(), [""; 0]);
 
     let error = switch.feature_state(&bgp(2)).unwrap_err();
