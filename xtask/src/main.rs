@@ -2,6 +2,7 @@
 //!
 //! Only parses; each command is a module of its own, and what several need lives in `switchyard-lab`.
 
+mod deb;
 mod lab;
 mod scenarios;
 
@@ -21,6 +22,12 @@ enum Command {
     /// Virtual switches on this machine
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Build the Debian package
+    Deb {
+        /// The variant built without Kubernetes support
+        #[arg(long)]
+        no_kubernetes: bool,
+    },
     /// Run end-to-end scenarios on virtual switches
     Scenarios(scenarios::Arguments),
 }
@@ -28,6 +35,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Lab(command) => lab::run(command),
+        Command::Deb { no_kubernetes } => deb::build(!no_kubernetes).map(|package| {
+            println!("{}", package.display());
+            ExitCode::SUCCESS
+        }),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
     };
     result.unwrap_or_else(|error| {

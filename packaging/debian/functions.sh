@@ -1,0 +1,66 @@
+# Put in front of each maintainer script that needs it: how Switchyard takes the place of SONiC's files, and gives it
+# back. Everything may be done twice, and dpkg may be killed between any two commands.
+#
+# What belongs in /usr/local is linked here instead of shipped in the archive: dpkg would remove the file some time
+# before it could be restored, and on the way also directories that it believes to be ours.
+
+CONTAINER=/usr/local/bin/container
+ORIGINAL=/usr/local/bin/container.sonic
+TECHSUPPORT=/usr/local/bin/debug-dump/switchyard
+MODEL=/usr/local/yang-models/sonic-feature-switchyard.yang
+SHARE=/usr/share/switchyard
+
+# Whether the other variant (with or without Kubernetes) is about to have, or has, what this one gives up.
+other_variant_stays() {
+    case $(dpkg-query --show --showformat='${db:Status-Status}' @OTHER@ 2>/dev/null) in
+        unpacked | half-configured | triggers-awaited | triggers-pending | installed) return 0 ;;
+    esac
+    return 1
+}
+
+points_to() { # LINK TARGET
+    [ "$(readlink "$1" 2>/dev/null)" = "$2" ]
+}
+
+# Makes or replaces a link in one step: a unit that is started in this moment finds the old program or the new one.
+place_link() { # LINK TARGET
+    points_to "$1" "$2" && return
+    ln -s -f -n "$2" "$1.switchyard-new"
+    mv -f -T "$1.switchyard-new" "$1"
+}
+
+take_over() {
+    # Also for packages to come: one that brings a `container` of its own gets its file put where the original is.
+    dpkg-divert --local --quiet --no-rename --divert "$ORIGINAL" --add "$CONTAINER"
+    if ! points_to "$CONTAINER" /usr/bin/switchyard && [ -e "$CONTAINER" -o -L "$CONTAINER" ]; then
+        cp -a -f "$CONTAINER" "$ORIGINAL.switchyard-new"
+        mv -f -T "$ORIGINAL.switchyard-new" "$ORIGINAL"
+    fi
+    mkdir -p /usr/local/bin
+    place_link "$CONTAINER" /usr/bin/switchyard
+    mkdir -p "${TECHSUPPORT%/*}"
+    place_link "$TECHSUPPORT" "$SHARE/techsupport"
+    # Where there are no models nobody reads ours.
+    [ ! -d "${MODEL%/*}" ] || place_link "$MODEL" "$SHARE/yang/${MODEL##*/}"
+}
+
+give_back() {
+    if [ -e "$ORIGINAL" -o -L "$ORIGINAL" ]; then
+        if points_to "$CONTAINER" /usr/bin/switchyard || [ ! -e "$CONTAINER" ]; then
+            mv -f -T "$ORIGINAL" "$CONTAINER"
+        else
+            # Somebody put a newer one there since; the one we kept is out of date.
+            rm -f "$ORIGINAL"
+        fi
+    elif points_to "$CONTAINER" /usr/bin/switchyard; then
+        rm -f "$CONTAINER"
+    fi
+    ! points_to "$TECHSUPPORT" "$SHARE/techsupport" || rm -f "$TECHSUPPORT"
+    ! points_to "$MODEL" "$SHARE/yang/${MODEL##*/}" || rm -f "$MODEL"
+    rm -f "$CONTAINER.switchyard-new" "$ORIGINAL.switchyard-new" "$TECHSUPPORT.switchyard-new" "$MODEL.switchyard-new"
+    # SONiC makes the directory when it needs it.
+    rmdir "${TECHSUPPORT%/*}" 2>/dev/null || true
+    if dpkg-divert --list "$CONTAINER" | grep -q '^local diversion of '; then
+        dpkg-divert --local --quiet --no-rename --divert "$ORIGINAL" --remove "$CONTAINER"
+    fi
+}
