@@ -69,10 +69,11 @@ pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
     }
 }
 
-/// With owner none the unit's `container wait` lets the pod in by itself.
+/// With owner none the unit's `container wait` lets the pod in by itself. A pod that runs is not put out for
+/// another, or two pods that both ask whenever they start would never end to take the turn from each other.
 fn pod_wants_to_take_over(now: &AgentView<'_>) -> bool {
     now.view.row.remote_state == RemoteState::Pending
-        && now.view.row.current_owner != CurrentOwner::None
+        && now.view.row.current_owner == CurrentOwner::Local
         && now.view.server_answers
         && !now.same_as_local
 }

@@ -93,6 +93,10 @@ fn ask_kube(asking: &Asking<'_>) -> Answer {
         Some(SystemState::Up) => {}
     }
     match asking.row.remote_state {
+        // The host found it running when the row was lost; it had only waited.
+        RemoteState::Running if is_recorded(asking) => {
+            Answer::RecordAndRun(take_turn(asking), Reason::HasTurn)
+        }
         RemoteState::Ready if is_mine(asking) => Answer::RecordAndRun(take_turn(asking), Reason::HasTurn),
         RemoteState::Pending if is_mine(asking) => Answer::Wait(why_pending(asking)),
         RemoteState::Ready | RemoteState::Pending if asking.has_asked => Answer::Wait(Reason::Superseded),
@@ -102,6 +106,12 @@ fn ask_kube(asking: &Asking<'_>) -> Answer {
         | RemoteState::Running
         | RemoteState::Stopped => Answer::Ask(knock(asking), why_pending(asking)),
     }
+}
+
+/// The row names this container as the one that runs.
+fn is_recorded(asking: &Asking<'_>) -> bool {
+    asking.row.current_owner == CurrentOwner::Kube
+        && asking.row.container_id.as_ref().zip(asking.id).is_some_and(|(theirs, mine)| theirs.same_as(mine))
 }
 
 /// The last one that asked is this container: the same id, or, where ids are not known, the same version.

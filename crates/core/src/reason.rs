@@ -41,6 +41,8 @@ pub enum Reason {
     WaitingForPod,
     /// No pod ran within the configured time.
     PodNeverCame,
+    /// A pod runs of which the rows know nothing, beside the one that asked or that is recorded.
+    StrangePod,
     /// The row did not say what the engine shows.
     RowRepaired,
     /// Nobody on this switch manages the feature.
@@ -100,6 +102,7 @@ impl fmt::Display for Reason {
             Self::ReadyLeftOver => "the pod that had its turn ended before it ran",
             Self::WaitingForPod => "nobody runs: a pod is waited for",
             Self::PodNeverCame => "no pod ran within the configured time: the local image comes back",
+            Self::StrangePod => "a pod runs that the rows do not name: it is stopped before another may run",
             Self::RowRepaired => "the row did not say what the engine shows",
             Self::Unmanaged => "the switch does not manage this feature",
             Self::NotConfiguredYet => "the switch has not loaded its configuration yet",

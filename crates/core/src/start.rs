@@ -75,18 +75,15 @@ fn make_room_for_pod(view: &View) -> Vec<Step> {
     if view.local == Local::Running {
         steps.push(Step::Stop(Copy::Local));
     }
+    if view.strangers() {
+        steps.extend(view.pods_that_may_run().map(|pod| Step::Stop(Copy::Pod(pod.id.clone()))));
+    }
     let mut row = RowChange {
         system_state: Some(SystemState::Up),
+        remote_state: view.turn_taken_back(),
         only_if: OnlyIf::unchanged(&view.row),
         ..RowChange::default()
     };
-    match view.row.remote_state {
-        RemoteState::Ready => row.remote_state = Some(RemoteState::Pending),
-        RemoteState::Running if view.pod_in_charge().is_none() => {
-            row.remote_state = Some(RemoteState::Stopped);
-        }
-        RemoteState::None | RemoteState::Pending | RemoteState::Running | RemoteState::Stopped => {}
-    }
     if view.pod_in_charge().is_none() {
         row.current_owner = Some(CurrentOwner::None);
         row.container_id = Some(None);

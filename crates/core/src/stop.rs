@@ -8,9 +8,13 @@ use crate::{
 /// Stops whatever may be running the payload, recorded or not, and leaves the row down.
 ///
 /// The container that a broken-off start left behind is stopped too (buildimage #29702). A pod that waits for its
-/// turn keeps waiting: pending survives.
+/// turn keeps waiting: pending survives. That the unit goes down is written first: systemd runs the stop beside
+/// `container wait`, which would give a turn away meanwhile, and the kubelet brings the next pod at once.
 pub fn stop(view: &View) -> Plan {
     let mut steps = Vec::new();
+    if view.is_up() {
+        steps.push(Step::Row(RowChange { system_state: Some(SystemState::Down), ..RowChange::default() }));
+    }
     if view.kubernetes && view.wanted() == SetOwner::Local {
         steps.push(Step::Label(false));
     }
@@ -34,9 +38,15 @@ pub fn kill(view: &View) -> Plan {
     Plan { steps, reason: Reason::KillAsked }
 }
 
-/// The row after the watched copy ended by itself, unless somebody has moved on already.
+/// The row after nothing runs any more, unless somebody has moved on already: a pod that got its turn since we
+/// looked has been neither stopped nor seen, and must not be written off.
 pub fn ended(view: &View) -> RowChange {
-    RowChange { only_if: OnlyIf::unchanged(&view.row), ..down(view) }
+    if view.strangers() { untouched(view) } else { down(view) }
+}
+
+/// The row is left to the unit's stop, which ends the pods first of which the row knows nothing.
+pub(crate) fn untouched(view: &View) -> RowChange {
+    RowChange { only_if: OnlyIf::unchanged(&view.row), ..RowChange::default() }
 }
 
 fn copies_that_may_run(view: &View) -> impl Iterator<Item = Copy> + '_ {
@@ -47,15 +57,16 @@ fn copies_that_may_run(view: &View) -> impl Iterator<Item = Copy> + '_ {
 fn down(view: &View) -> RowChange {
     let remote_state = match view.row.remote_state {
         RemoteState::Running => Some(RemoteState::Stopped),
-        // `ready` was given for a start that is over now; the pod that has it is still there and asks on.
-        RemoteState::Ready => Some(RemoteState::Pending),
-        RemoteState::None | RemoteState::Pending | RemoteState::Stopped => None,
+        RemoteState::None | RemoteState::Pending | RemoteState::Ready | RemoteState::Stopped => {
+            view.turn_taken_back()
+        }
     };
     RowChange {
         system_state: Some(SystemState::Down),
         current_owner: Some(CurrentOwner::None),
         container_id: Some(None),
         remote_state,
+        only_if: OnlyIf::unchanged(&view.row),
         ..RowChange::default()
     }
 }

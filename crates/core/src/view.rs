@@ -61,32 +61,55 @@ impl View {
         self.pods.iter().find(|pod| pod.id.same_as(id))
     }
 
-    /// Pods that may be running the payload: all but those that the row knows to be waiting for their turn.
+    /// Pods that may be running the payload: all but the one that the row knows to be waiting for its turn.
     ///
     /// The row can have been lost under a running pod, so what it does not say cannot be taken for "waits".
     /// A pod stopped in error is started again by the kubelet and asks anew.
     pub fn pods_that_may_run(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.iter().filter(|pod| !self.waits(pod))
+        let waiting = self.asker().map(|pod| &pod.id);
+        self.pods.iter().filter(move |pod| Some(&pod.id) != waiting)
     }
 
-    fn waits(&self, pod: &Pod) -> bool {
-        let known_not_running = self.pod_in_charge().is_none_or(|charge| charge.id != pod.id);
-        match &self.row.remote_container_id {
-            Some(id) => {
-                known_not_running && pod.id.same_as(id) && self.row.remote_state != RemoteState::Running
-            }
-            // An unmodified SONiC image says only that *a* pod waits.
-            None => {
-                known_not_running
-                    && self.row.system_state.is_some()
-                    && matches!(self.row.remote_state, RemoteState::Pending)
-            }
+    /// The pod that has asked for its turn, or has been given it, and does not run the payload yet. It may begin
+    /// the moment after: whoever relies on this writes the row on condition that nothing has changed.
+    pub fn asker(&self) -> Option<&Pod> {
+        if !matches!(self.row.remote_state, RemoteState::Pending | RemoteState::Ready) {
+            return None;
         }
+        match (&self.row.remote_container_id, self.pods.as_slice()) {
+            (Some(id), pods) => pods.iter().find(|pod| pod.id.same_as(id)),
+            // A container that does not know its id has asked. It can only be told from others if there are none,
+            // and from the one that runs if that one is recorded.
+            (None, [only]) if !self.strangers() && self.pod_in_charge().is_none() => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    /// Whether pods are here of which the rows cannot tell whether, or which, they run the payload: the row was
+    /// lost, or the container that runs did not know its id. Until they are stopped, or the one of them recorded,
+    /// the row must not say that nobody runs.
+    pub fn strangers(&self) -> bool {
+        let row_is_gone = self.row.system_state.is_none();
+        let runner_has_no_id =
+            self.row.current_owner == CurrentOwner::Kube && self.row.container_id.is_none();
+        !self.pods.is_empty() && (row_is_gone || runner_has_no_id)
     }
 
     /// Whether a pod has asked for its turn, has it, or had it a moment ago.
     pub fn pod_is_coming(&self) -> bool {
         self.row.remote_state != RemoteState::None
+    }
+
+    /// What becomes of the hand-shake when the run it was for is over.
+    pub(crate) fn turn_taken_back(&self) -> Option<RemoteState> {
+        match self.row.remote_state {
+            // Whoever asked is not there any more. The next one asks anew, and its `pending` is its own.
+            RemoteState::Pending | RemoteState::Ready if self.asker().is_none() => Some(RemoteState::Stopped),
+            // The pod that had the turn is still there and asks on.
+            RemoteState::Ready => Some(RemoteState::Pending),
+            RemoteState::Running if self.pod_in_charge().is_none() => Some(RemoteState::Stopped),
+            RemoteState::None | RemoteState::Pending | RemoteState::Running | RemoteState::Stopped => None,
+        }
     }
 
     /// Whether the local image may and can step in.

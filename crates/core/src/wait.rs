@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::{
-    ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner, View,
-    ended,
+    ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner,
+    SystemState, View, ended, stop::untouched,
 };
 
 /// What the unit's main process does now.
@@ -30,8 +30,10 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     if let Some(pod) = view.pod_in_charge() {
         return Waiting::Watch(Copy::Pod(pod.id.clone()), None);
     }
-    if let Some(pod) = lost_pod(view) {
-        return Waiting::Watch(Copy::Pod(pod.clone()), Some(pod_row_repair(view, pod)));
+    if view.wanted() == SetOwner::Kube
+        && let Some(answer) = unrecorded_pod(view)
+    {
+        return answer;
     }
     if view.row.current_owner != CurrentOwner::None || view.wanted() == SetOwner::Local {
         return Waiting::Over(ended(view), Reason::ContainerEnded);
@@ -48,10 +50,14 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         ..RowChange::default()
     };
     // Only now that the engine shows no local copy may a pod be told to go on.
-    if view.row.remote_state == RemoteState::Pending && view.is_up() && asker_is_there(view) {
+    if view.row.remote_state == RemoteState::Pending && view.is_up() && view.asker().is_some() {
+        if view.pods_that_may_run().next().is_some() {
+            // The unit's stop ends those of which the row knows nothing; the one that asked keeps waiting.
+            return Waiting::Over(untouched(view), Reason::StrangePod);
+        }
         return Waiting::Write(unless_changed(RemoteState::Ready), Reason::PodsTurn);
     }
-    if view.row.remote_state == RemoteState::Ready && !asker_is_there(view) {
+    if view.row.remote_state == RemoteState::Ready && view.asker().is_none() {
         return Waiting::Write(unless_changed(RemoteState::None), Reason::ReadyLeftOver);
     }
     if !view.can_fall_back() {
@@ -73,41 +79,46 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     }
 }
 
-/// Whether the container that asked still runs. An unmodified image leaves no id: any pod of the feature may be it.
-fn asker_is_there(view: &View) -> bool {
-    match &view.row.remote_container_id {
-        Some(id) => view.pod_runs(id),
-        None => !view.pods.is_empty(),
+/// What is to be done about a pod that may run the payload and that the row does not name: the row is gone (Redis
+/// lost its data), or the container could not find out its own id.
+fn unrecorded_pod(view: &View) -> Option<Waiting> {
+    match view.pods.as_slice() {
+        [] if view.row.system_state.is_none() => Some(Waiting::Write(up(view), Reason::RowRepaired)),
+        _ if !view.strangers() => None,
+        // If it was waiting when the row was lost, the repaired row is its turn.
+        [pod] => Some(Waiting::Watch(Copy::Pod(pod.id.clone()), pod_row_repair(view, &pod.id))),
+        // Which of them runs cannot be told.
+        _ => Some(Waiting::Over(untouched(view), Reason::StrangePod)),
     }
 }
 
-/// The row is gone (Redis lost its data) while a pod runs the payload: nobody else is recorded, nothing is asked.
-fn lost_pod(view: &View) -> Option<&ContainerId> {
-    let row_is_gone = view.row.system_state.is_none() && view.row.remote_state == RemoteState::None;
-    if !(row_is_gone && view.wanted() == SetOwner::Kube) {
-        return None;
+fn up(view: &View) -> RowChange {
+    RowChange {
+        system_state: Some(SystemState::Up),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
     }
-    view.pods_that_may_run().next().map(|pod| &pod.id)
 }
 
 fn local_row_repair(view: &View) -> Option<RowChange> {
     let says_so = view.row.current_owner == CurrentOwner::Local && view.is_up();
-    (!says_so).then(|| RowChange {
-        system_state: Some(crate::SystemState::Up),
+    (!says_so && !goes_down(view)).then(|| RowChange {
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
-        only_if: OnlyIf::unchanged(&view.row),
-        ..RowChange::default()
+        ..up(view)
     })
 }
 
-fn pod_row_repair(view: &View, pod: &ContainerId) -> RowChange {
-    RowChange {
-        system_state: Some(crate::SystemState::Up),
+fn pod_row_repair(view: &View, pod: &ContainerId) -> Option<RowChange> {
+    (!goes_down(view)).then(|| RowChange {
         current_owner: Some(CurrentOwner::Kube),
         container_id: Some(Some(pod.short())),
         remote_state: Some(RemoteState::Running),
-        only_if: OnlyIf::unchanged(&view.row),
-        ..RowChange::default()
-    }
+        ..up(view)
+    })
+}
+
+/// A unit that goes down says so before it stops its copy: that is no error to be repaired.
+fn goes_down(view: &View) -> bool {
+    view.row.system_state == Some(SystemState::Down)
 }

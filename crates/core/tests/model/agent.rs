@@ -1,0 +1,68 @@
+//! The daemon: it looks at rows, engine and unit at any moment and runs its errands one by one.
+
+use switchyard_core::{AgentStep, AgentView, CurrentOwner, SetOwner, reconcile};
+
+use crate::lies::Lie;
+use crate::scenario::{Moves, Scenario};
+use crate::translate::view;
+use crate::unit::restart;
+use crate::world::{Agent, Errand, Unit, World};
+
+pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+    match &world.agent {
+        Agent::Absent => {}
+        Agent::Watches => moves.add("the agent looks", |to| look(scenario, to)),
+        Agent::Does(errands) => {
+            let Some((errand, rest)) = errands.split_first() else { return };
+            let rest = if rest.is_empty() { Agent::Watches } else { Agent::Does(rest.to_vec()) };
+            match errand {
+                Errand::Label(wanted) => moves.add("the agent writes the label", |to| {
+                    to.label = *wanted;
+                    to.agent = rest;
+                }),
+                Errand::Restart => moves.add("the agent restarts the unit", |to| {
+                    restart(to, true);
+                    to.agent = rest;
+                }),
+            }
+        }
+    }
+}
+
+fn look(scenario: &Scenario, world: &mut World) {
+    let mut view = view(world, &Scenario::rows(world), scenario.fallback);
+    if scenario.lie == Lie::NoneIsMismatch && view.row.current_owner == CurrentOwner::None {
+        view.row.current_owner = CurrentOwner::Kube;
+    }
+    let unit = match world.unit {
+        Unit::Off => switchyard_core::Unit::Off,
+        Unit::Pre | Unit::Stopping(_) => switchyard_core::Unit::Busy,
+        Unit::Active => switchyard_core::Unit::Active,
+        Unit::AutoRestart => switchyard_core::Unit::WillRestart,
+    };
+    let steps = reconcile(&AgentView { view: &view, unit, same_as_local: scenario.same_as_local });
+    let errands: Vec<_> = steps.iter().filter_map(|step| errand(world, step)).collect();
+    if errands.contains(&Errand::Restart) && as_wanted(world) {
+        world.wronged = true;
+    }
+    if !errands.is_empty() {
+        world.agent = Agent::Does(errands);
+    }
+}
+
+/// An errand that would change nothing is not run.
+fn errand(world: &World, step: &AgentStep) -> Option<Errand> {
+    match step {
+        AgentStep::Label(wanted) => (*wanted != world.label).then_some(Errand::Label(*wanted)),
+        AgentStep::RestartUnit(_) => Some(Errand::Restart),
+    }
+}
+
+/// The unit is up and the copy runs that is wanted.
+fn as_wanted(world: &World) -> bool {
+    world.unit == Unit::Active
+        && match world.wanted {
+            SetOwner::Local => world.local.runs(),
+            SetOwner::Kube => world.pods.iter().any(|pod| pod.runs_payload()),
+        }
+}
