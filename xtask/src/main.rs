@@ -2,9 +2,13 @@
 //!
 //! Only parses; each command is a module of its own, and what several need lives in `switchyard-lab`.
 
+mod bench;
 mod deb;
+mod deb_test;
+mod demo;
 mod lab;
 mod scenarios;
+mod test;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,14 @@ enum Command {
         #[arg(long)]
         no_kubernetes: bool,
     },
+    /// Install, upgrade, abort, remove and purge the packages in an empty Debian, and compare file trees
+    DebTest,
+    /// Boot a virtual switch and tell the life of a feature on it
+    Demo,
+    /// Run every test, as CI does
+    Test(test::Arguments),
+    /// Measure the product on a virtual switch
+    Bench,
     /// Run end-to-end scenarios on virtual switches
     Scenarios(scenarios::Arguments),
 }
@@ -39,6 +51,10 @@ fn main() -> ExitCode {
             println!("{}", package.display());
             ExitCode::SUCCESS
         }),
+        Command::DebTest => deb_test::run().map(|()| ExitCode::SUCCESS),
+        Command::Demo => demo::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Bench => bench::run(),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
     };
     result.unwrap_or_else(|error| {

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
-    let passed =
+    let (_, failed) =
         scenario::run(&selection, &|kubernetes| crate::lab::package(arguments.deb.clone(), kubernetes))?;
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: the figures of the product, measured on a virtual switch beside what a person would use instead.
+//!
+//! Ratios of one interleaved run, medians and worst; printed, never asserted: machines are shared.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use switchyard_lab::fleet;
+use switchyard_lab::image::Product;
+use switchyard_lab::machine::Machine;
+
+use crate::deb;
+
+/// What each figure is meant to be at most; printed beside it.
+const GOALS: [(&str, f64); 4] = [
+    ("container id / redis-cli HGET", 1.5),
+    ("outside start / engine start", 0.05),
+    ("outside stop / engine stop", 0.05),
+    ("outside kill / engine kill", 0.05),
+];
+
+/// The largest Pss of any verb, in KiB.
+const MEMORY_GOAL_KIB: u64 = 5 * 1024;
+
+pub(crate) fn run() -> Result<ExitCode> {
+    for kubernetes in [true, false] {
+        let package = deb::build(kubernetes)?;
+        let name = if kubernetes { "switchyard" } else { "switchyard-standalone" };
+        let binary = deb::workspace().join("target/deb").join(name).join("usr/bin/switchyard");
+        println!("{name}: package {} KiB, binary {} KiB", kib(&package)?, kib(&binary)?);
+    }
+    let product = Product { deb: Some(deb::build(true)?), kubernetes: true };
+    let switches = fleet::up(&product, 1, 1)?;
+    let switch = switches.first().context("no switch came up")?;
+    let program = Machine::prepare()?.parts.join("lab-bench");
+    switch.copy_in(&program.to_string_lossy(), "/usr/local/bin/lab-bench")?;
+    let figures = switch.ok("lab-bench")?;
+    print(&serde_json::from_str(&figures).context("lab-bench printed no JSON")?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(figures: &serde_json::Value) -> Result<()> {
+    println!("\n{} rounds, interleaved                      median   worst    goal", figures["rounds"]);
+    for ratio in figures["ratios"].as_array().context("no ratios")? {
+        let what = ratio["what"].as_str().unwrap_or_default();
+        let goal = GOALS.iter().find(|(name, _)| *name == what);
+        let goal = goal.map_or_else(String::new, |(_, goal)| format!("<= {goal}"));
+        let number = |name: &str| ratio[name].as_f64().unwrap_or(f64::NAN);
+        println!("{what:<42} {:>8.3} {:>7.3}    {goal}", number("median"), number("worst"));
+    }
+    println!("\nlargest Pss (goal: under {MEMORY_GOAL_KIB} KiB)");
+    for (verb, kib) in figures["largest_pss_kib"].as_object().context("no memory")? {
+        println!("container {verb:<33} {kib:>7} KiB");
+    }
+    Ok(())
+}
+
+fn kib(path: &Path) -> Result<u64> {
+    Ok(path.metadata().with_context(|| format!("cannot read {}", path.display()))?.len() / 1024)
+}

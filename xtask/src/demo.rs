@@ -1,0 +1,110 @@
+//! `cargo xtask demo`: the life of a feature, told on a virtual switch that stays up for the reader to go on with.
+//!
+//! Each chapter does one thing as an operator would, shows what the switch says, and checks what is claimed: a demo
+//! that tells what is not so ends there.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use switchyard_lab::image::Product;
+use switchyard_lab::{Boot, Switch, fleet};
+
+use crate::deb;
+
+/// The feature whose life is told.
+const FEATURE: &str = "snmp";
+
+/// systemd restarts a feature after two seconds in the lab, thirty on a real switch.
+const BACK: Duration = Duration::from_mins(1);
+
+pub(crate) fn run() -> Result<ExitCode> {
+    println!(
+        "A SONiC switch is built and booted on this machine, with our package on it. The first time takes minutes.\n"
+    );
+    let product = Product { deb: Some(deb::build(true)?), kubernetes: true };
+    let switches = fleet::up(&product, 1, 1)?;
+    let switch = switches.first().context("no switch came up")?;
+    for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {
+        println!("\n{}. {title}", number + 1);
+        chapter(switch).with_context(|| format!("chapter {}", number + 1))?;
+    }
+    println!(
+        "\nThe switch stays up. Log in:  cargo xtask lab shell {0}\nRemove it:                 cargo xtask lab down --all",
+        switch.name()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A title, and what is done and shown under it.
+type Chapter = (&'static str, fn(&Switch) -> Result<()>);
+
+const CHAPTERS: [Chapter; 8] = [
+    ("The switch has booted; systemd and the image that came with it run the features", |switch| {
+        show(switch, "container list")?;
+        show(switch, "system service status snmp")
+    }),
+    (
+        "An operator stops a feature: container and rows follow, and nothing is restarted behind his back",
+        |switch| {
+            show(switch, "sudo system service stop snmp")?;
+            switch.wait_gone(FEATURE)?;
+            show(switch, "container list")
+        },
+    ),
+    ("And starts it again", |switch| {
+        show(switch, "sudo system service start snmp")?;
+        switch.wait_serves(FEATURE)?;
+        show(switch, "container id snmp")
+    }),
+    ("Old habits work: systemctl does the same, by the same control script", |switch| {
+        show(switch, "sudo systemctl restart snmp")?;
+        switch.wait_serves(FEATURE)?;
+        show(switch, "docker ps --filter name=snmp --format '{{.Names}} {{.Status}}'")
+    }),
+    ("The feature crashes: the row is true at once, and systemd brings it back", |switch| {
+        let before = switch.ok("docker inspect --format '{{.State.StartedAt}}' snmp")?;
+        switch.payload(FEATURE, "crash 3").ok();
+        switch.wait_until("snmp to be started anew", BACK, || {
+            Ok(switch
+                .ok("docker inspect --format '{{.State.StartedAt}} {{.State.Running}}' snmp")?
+                .ends_with("true")
+                && switch.ok("docker inspect --format '{{.State.StartedAt}}' snmp")? != before)
+        })?;
+        switch.wait_serves(FEATURE)?;
+        show(switch, "system service explain snmp")
+    }),
+    ("The one that all need is stopped: what needs it stops with it, and comes back in order", |switch| {
+        show(switch, "sudo system service stop swss")?;
+        show(switch, "container list")?;
+        show(switch, "sudo config reload -y")?;
+        switch.wait_features()?;
+        show(switch, "container list")
+    }),
+    ("A feature is enabled, and disabled again", |switch| {
+        show(switch, "sudo system service enable sflow")?;
+        switch.wait_serves("sflow")?;
+        show(switch, "system service list")?;
+        show(switch, "sudo system service disable sflow")?;
+        switch.wait_gone("sflow")
+    }),
+    ("The switch reboots: what is enabled is back, and its history is still told", |switch| {
+        switch.reboot(Boot::Cold)?;
+        switch.wait_features()?;
+        show(switch, "system service explain snmp")?;
+        ensure!(switch.contended()?.is_empty(), "two copies of a payload have met");
+        println!("   In all of this no payload has ever met a second copy of itself.");
+        Ok(())
+    }),
+];
+
+/// Runs a command as the switch's operator and shows it with its output.
+fn show(switch: &Switch, command: &str) -> Result<()> {
+    println!("   admin@{}:~$ {command}", switch.name());
+    let output = switch.sh_as(switchyard_lab::User::Admin, command)?;
+    for line in output.stdout.lines().chain(output.stderr.lines()) {
+        println!("   {line}");
+    }
+    ensure!(output.success(), "`{command}` ended with {}", output.status);
+    Ok(())
+}
