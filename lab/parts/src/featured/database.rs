@@ -57,8 +57,7 @@ impl Databases {
 
     /// The row of a feature, or nothing if it is gone by now.
     pub(super) fn feature(&self, name: &str) -> Result<Option<Row>> {
-        let fields: HashMap<String, String> =
-            self.connect(CONFIG_DB)?.hgetall(format!("FEATURE|{name}"))?;
+        let fields: HashMap<String, String> = self.connect(CONFIG_DB)?.hgetall(format!("FEATURE|{name}"))?;
         Ok((!fields.is_empty()).then(|| Row::parse(&fields)))
     }
 
