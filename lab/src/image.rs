@@ -52,6 +52,7 @@ pub fn switch_image(machine: &Machine, product: &Product) -> Result<String> {
     if !exists(&name) {
         step("building the switch image", || {
             let tree = stage(machine, product, &switch, &features)?;
+            features::generate(&switch, unpacked.as_deref(), &tree)?;
             build(&base.name, &tree, product, &name)?;
             remove_old_images(&name)
         })?;
@@ -104,7 +105,10 @@ fn stage(machine: &Machine, product: &Product, switch: &Path, features: &Path) -
     fs::create_dir_all(share.join("features"))?;
     copy_tree(&switch.join("base"), &tree)?;
     for feature in features::names(switch)? {
-        copy_tree(&switch.join("features").join(&feature).join("root"), &tree)?;
+        let root = switch.join("features").join(&feature).join("root");
+        if root.exists() {
+            copy_tree(&root, &tree)?;
+        }
         fs::create_dir(share.join("features").join(&feature))?;
     }
     fs::copy(switch.join("setup"), lab.join("setup"))?;

@@ -55,6 +55,24 @@ pub(super) fn archive(machine: &Machine, base: &Path, package: Option<&Path>) ->
     Ok(archive)
 }
 
+/// Makes the units and scripts of the features that have a description instead of files, with our own generator, as the
+/// builder of a SONiC image would.
+pub(super) fn generate(switch: &Path, package: Option<&Path>, tree: &Path) -> Result<()> {
+    for feature in names(switch)? {
+        let description = switch.join("features").join(&feature).join("feature.toml");
+        if description.exists() {
+            let package =
+                package.with_context(|| format!("{feature} is generated, which takes our package"))?;
+            let (root, description) = (tree.to_string_lossy(), description.to_string_lossy());
+            ok(
+                &package.join(PRODUCT).to_string_lossy(),
+                &["generate", "--root", &root, "install", &description],
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// The words of the entry point as Docker's JSON list.
 fn entrypoint(switch: &Path, feature: &str) -> Result<String> {
     let path = switch.join("features").join(feature).join("entrypoint");
