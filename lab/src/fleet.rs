@@ -9,9 +9,13 @@ use crate::switch::{Host, Spec, Switch};
 
 /// What the names of switches begin with: `switch`, or what `SWITCHYARD_LAB_PREFIX` says, so that two people can tell
 /// scenarios on one machine without meeting.
+fn prefix() -> String {
+    std::env::var("SWITCHYARD_LAB_PREFIX").unwrap_or_else(|_| "switch".to_owned())
+}
+
+/// The switch with this number.
 pub(crate) fn switch_number(number: u32) -> Switch {
-    let prefix = std::env::var("SWITCHYARD_LAB_PREFIX").unwrap_or_else(|_| "switch".to_owned());
-    Switch::new(format!("{prefix}{number}"))
+    Switch::new(format!("{}{number}", prefix()))
 }
 
 /// Brings up `switch1` to `switch<count>` and waits until their features serve.
@@ -59,9 +63,14 @@ pub fn find(name: &str) -> Result<Switch> {
         .with_context(|| format!("no switch {name}: {hint}; `cargo xtask lab up`"))
 }
 
-/// Removes every switch; their `/host` stays for the next ones unless `all` is asked for.
+/// Removes every switch, but not those that another prefix set apart as another person's; their `/host` stays for the
+/// next ones unless `all` is asked for.
 pub fn down(all: bool) -> Result<()> {
-    for switch in list()? {
+    let prefix = prefix();
+    let ours = |switch: &Switch| {
+        switch.name().strip_prefix(&prefix).is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    for switch in list()?.into_iter().filter(ours) {
         step(&format!("removing {}", switch.name()), || {
             switch.remove(if all { Host::Remove } else { Host::Keep })
         })?;
