@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod runtime;
 mod service;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing::error;
 
-use crate::args::{Applet, Container, Startup, Switchyard, System, SystemArea};
+use crate::args::{Applet, Startup, Switchyard, System, SystemArea};
 use crate::error::CliError;
 
 fn main() -> ExitCode {
@@ -30,12 +31,10 @@ fn main() -> ExitCode {
     let called = arguments.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
     let called = called.to_string_lossy().into_owned();
     let result = match called.as_str() {
-        "container" => logged(&called, Container::parse_from(arguments), container::main),
-        "system" => logged(&called, System::parse_from(arguments), system),
-        "container_startup.py" => {
-            logged(&called, Startup::parse_from(arguments), |args| inside::startup(&args))
-        }
-        _ => logged("switchyard", Switchyard::parse_from(arguments), applet),
+        "container" => logged(&called, arguments, container::main),
+        "system" => logged(&called, arguments, system),
+        "container_startup.py" => logged(&called, arguments, |args: Startup| inside::startup(&args)),
+        _ => logged("switchyard", arguments, applet),
     };
     result.unwrap_or_else(|error| {
         error!("{error}");
@@ -44,13 +43,18 @@ fn main() -> ExitCode {
     })
 }
 
-fn logged<A>(
+fn logged<A: Parser>(
     name: &str,
-    args: A,
+    arguments: Vec<OsString>,
     verb: impl FnOnce(A) -> Result<ExitCode, CliError>,
 ) -> Result<ExitCode, CliError> {
-    log::begin(name);
-    verb(args)
+    match A::try_parse_from(arguments) {
+        Ok(args) => {
+            log::begin(name);
+            verb(args)
+        }
+        Err(error) => Ok(usage::answer(name, &error)),
+    }
 }
 
 fn system(args: System) -> Result<ExitCode, CliError> {

@@ -5,34 +5,43 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use switchyard_engine::EngineError;
+
 use crate::args::Output;
 use crate::error::CliError;
 use crate::host::{Host, Target, recorded_id};
 use crate::output;
 
 /// What the engine calls the recorded copy; nothing if none is recorded.
-fn recorded(name: &str) -> Result<(Host, Option<String>), CliError> {
+fn recorded(name: &str) -> Result<(Host, Target, Option<String>), CliError> {
     let (mut host, target) = Host::for_name(name)?;
-    let id = match target {
-        Target::Plain(name) => Some(name),
+    let id = match &target {
+        Target::Plain(name) => Some(name.clone()),
         Target::Feature(instance) => {
             let name = instance.container_name();
-            match host.switch.feature_state(&instance)? {
+            match host.switch.feature_state(instance)? {
                 None => Some(name),
                 Some(row) => recorded_id(&row, &name).map(|id| id.to_string()),
             }
         }
     };
-    Ok((host, id))
+    Ok((host, target, id))
 }
 
-fn recorded_or_error(name: &str) -> Result<(Host, String), CliError> {
-    let (host, id) = recorded(name)?;
-    Ok((host, id.ok_or_else(|| CliError::NotRunning(name.to_owned()))?))
+/// As [`recorded`], for what needs a container that the engine knows. Asked before the docker client is, which would
+/// say in its own words, and with its own exit code, that it is not there, that we may not, or that nobody answers.
+async fn known(name: &str) -> Result<(Host, String), CliError> {
+    let (mut host, target, id) = recorded(name)?;
+    let id = id.ok_or_else(|| CliError::NotRunning(name.to_owned()))?;
+    match (host.engine.container(&id).await?, target) {
+        (Some(_), _) => Ok((host, id)),
+        (None, Target::Plain(name)) => Err(CliError::NoSuchFeature(name)),
+        (None, Target::Feature(_)) => Err(EngineError::NoSuchContainer(id).into()),
+    }
 }
 
 pub(super) fn id(name: &str, format: Output) -> Result<ExitCode, CliError> {
-    let (_, id) = recorded(name)?;
+    let (_, _, id) = recorded(name)?;
     // An empty line if there is none, as SONiC's scripts expect.
     match format {
         Output::Json => output::json(&serde_json::json!({ "name": name, "container_id": id })),
@@ -42,13 +51,13 @@ pub(super) fn id(name: &str, format: Output) -> Result<ExitCode, CliError> {
 }
 
 pub(super) async fn inspect(name: &str) -> Result<ExitCode, CliError> {
-    let (host, id) = recorded_or_error(name)?;
+    let (host, id) = known(name).await?;
     output::json(&[host.engine.inspect(&id).await?]);
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn exec(name: &str, command: &[String]) -> Result<ExitCode, CliError> {
-    let (_, id) = recorded_or_error(name)?;
+pub(super) async fn exec(name: &str, command: &[String]) -> Result<ExitCode, CliError> {
+    let (_, id) = known(name).await?;
     let mut docker = Command::new("docker");
     docker.arg("exec").arg("-i");
     if rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout()) {
@@ -57,8 +66,8 @@ pub(super) fn exec(name: &str, command: &[String]) -> Result<ExitCode, CliError>
     Err(become_program(docker.arg(id).args(command)))
 }
 
-pub(super) fn logs(name: &str, follow: bool, tail: Option<u32>) -> Result<ExitCode, CliError> {
-    let (_, id) = recorded_or_error(name)?;
+pub(super) async fn logs(name: &str, follow: bool, tail: Option<u32>) -> Result<ExitCode, CliError> {
+    let (_, id) = known(name).await?;
     let mut docker = Command::new("docker");
     docker.arg("logs");
     if follow {

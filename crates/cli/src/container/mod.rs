@@ -25,8 +25,8 @@ pub(crate) fn main(args: Container) -> Result<ExitCode, CliError> {
         ContainerVerb::Wait(name) => block_on(wait::main(&name.name)),
         ContainerVerb::Id(name) => look::id(&name.name, output),
         ContainerVerb::Inspect(name) => block_on(look::inspect(&name.name)),
-        ContainerVerb::Exec { name, command } => look::exec(&name.name, &command),
-        ContainerVerb::Logs { name, follow, tail } => look::logs(&name.name, follow, tail),
+        ContainerVerb::Exec { name, command } => block_on(look::exec(&name.name, &command)),
+        ContainerVerb::Logs { name, follow, tail } => block_on(look::logs(&name.name, follow, tail)),
         ContainerVerb::State { name, state } => inside::state(&name.name, state),
         ContainerVerb::List => block_on(list::main(output)),
     }

@@ -42,7 +42,7 @@ pub(crate) fn startup(args: &Startup) -> Result<ExitCode, CliError> {
 pub(crate) fn state(feature: &str, verb: StateVerb) -> Result<ExitCode, CliError> {
     match verb {
         StateVerb::Up { owner, version } => {
-            let version = version.unwrap_or_else(version_of_environment);
+            let version = version.map_or_else(version_of_environment, Ok)?;
             let mut inside = Inside::open(feature, parse_side(&owner)?, &version)?;
             block_on(async move { inside.turn().await })?;
         }
@@ -88,8 +88,10 @@ fn terminate() -> Result<Signal, CliError> {
     signal(SignalKind::terminate()).map_err(CliError::Signals)
 }
 
-fn version_of_environment() -> String {
-    std::env::var("IMAGE_VERSION").unwrap_or_default()
+fn version_of_environment() -> Result<String, CliError> {
+    std::env::var("IMAGE_VERSION").map_err(|_| {
+        CliError::Usage("IMAGE_VERSION is not set: a container says with it which version it is".to_owned())
+    })
 }
 
 /// The seeds call the local side systemd, docker or legacy; SONiC's images take an empty owner for kube.
@@ -113,7 +115,7 @@ impl Inside {
 
     fn of_environment(feature: &str) -> Result<Self, CliError> {
         let side = parse_side(&std::env::var("RUNTIME_OWNER").unwrap_or_default())?;
-        Self::open(feature, side, &version_of_environment())
+        Self::open(feature, side, &version_of_environment()?)
     }
 
     /// Returns when the payload may run, with the reason.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use switchyard_core::Admin;
+use switchyard_sonic::SonicError;
 
 use crate::error::CliError;
 use crate::output::tell;
@@ -55,6 +56,10 @@ pub(super) async fn disable(mut known: Known, deadline: Duration) -> Result<Exit
 
 fn write(known: &mut Known, state: Admin) -> Result<(), CliError> {
     let feature = &known.feature;
+    // Whoever may not tell systemd must not get half of it done; SONiC's `config` asks for root too.
+    if !rustix::process::geteuid().is_root() {
+        return Err(SonicError::BusDenied { doing: format!("change the state of {feature}") }.into());
+    }
     if known.config.state.immutable() && known.config.state.is_enabled() != state.is_enabled() {
         return Err(CliError::Refused(format!(
             "the state of {feature} is {} and cannot be modified",

@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use switchyard_core::{FeatureConfig, FeatureName, Instance, Scope, instances_of};
-use switchyard_sonic::Units;
+use switchyard_sonic::{SonicError, Units};
 
 use crate::args::{Service, ServiceVerb};
 use crate::error::CliError;
@@ -61,7 +61,7 @@ where
     block_on(async {
         match find(text).await? {
             Some(known) => act(known).await,
-            None => systemctl(verb, name),
+            None => systemctl(verb, name).await,
         }
     })
 }
@@ -88,12 +88,32 @@ async fn find(text: &str) -> Result<Option<Known>, CliError> {
     Ok(Some(Known { host, units: Units::connect().await?, feature: instance.feature, config, instances }))
 }
 
-fn systemctl(verb: &str, name: &str) -> Result<ExitCode, CliError> {
+async fn systemctl(verb: &str, name: &str) -> Result<ExitCode, CliError> {
+    let text = name.strip_suffix(".service").unwrap_or(name);
+    if text == "database" && ["enable", "disable", "mask", "explain"].contains(&verb) {
+        return Err(CliError::Refused(format!(
+            "cannot {verb} database: it carries the rows of all features, so it always runs and is never ours; see: \
+             systemctl status database"
+        )));
+    }
     if verb == "explain" {
         return Err(CliError::NoSuchFeature(name.to_owned()));
     }
+    // systemctl bears a code of its own for a unit that does not exist, and for `enable` none that tells.
+    if verb != "status" && is_unknown(name).await? {
+        return Err(SonicError::NoSuchUnit { unit: name.to_owned() }.into());
+    }
     let source = Command::new("systemctl").arg(verb).arg("--").arg(name).exec();
     Err(CliError::Exec { program: "systemctl".to_owned(), source })
+}
+
+/// Whether systemd knows neither a unit of this name nor a file for one.
+async fn is_unknown(name: &str) -> Result<bool, CliError> {
+    const KINDS: [&str; 7] = [".service", ".socket", ".target", ".timer", ".mount", ".path", ".slice"];
+    let has_kind = KINDS.iter().any(|kind| name.ends_with(kind));
+    let unit = if has_kind { name.to_owned() } else { format!("{name}.service") };
+    // A template is a file and no unit: systemctl knows what may be done with one.
+    Ok(!unit.contains("@.") && !Units::connect().await?.status(&unit).await?.exists())
 }
 
 fn logs(name: &str, follow: bool, lines: Option<u32>) -> Result<ExitCode, CliError> {
