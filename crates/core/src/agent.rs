@@ -1,7 +1,7 @@
 //! What the host does about a feature that nobody is just starting or stopping: the rules of the daemon that
 //! watches rows, engine and units (SONIC.md 5.5, DESIGN.md section 4). Its adapters come with Kubernetes mode.
 
-use crate::{CurrentOwner, Reason, RemoteState, SetOwner, View};
+use crate::{CurrentOwner, Local, Reason, RemoteState, SetOwner, SystemState, View};
 
 /// What systemd says of the instance's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,8 +32,11 @@ pub struct AgentView<'a> {
 pub enum AgentStep {
     /// Write the node label.
     Label(bool),
-    /// Restart the unit: its stop and start do the rest by the ordinary rules.
+    /// Restart the unit, unless it is off or going off by now (`systemctl try-restart`): its stop and start do the
+    /// rest by the ordinary rules.
     RestartUnit(Reason),
+    /// Carry out the plan of [`crate::stop`]: the unit is off and its run was not brought to its end.
+    BringDown(Reason),
 }
 
 /// What is to be done now, in order. Empty: all is as asked.
@@ -43,6 +46,10 @@ pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
         return Vec::new();
     }
     match (now.unit, view.wanted()) {
+        // Tidying up after an earlier run overtook the start of this one.
+        (Unit::Active, _) if view.row.system_state == Some(SystemState::Down) && copy_runs(view) => {
+            vec![AgentStep::RestartUnit(Reason::RowRepaired)]
+        }
         (Unit::Active, SetOwner::Local) => {
             let mut steps = vec![AgentStep::Label(false)];
             // Owner none is no mismatch: restarting for it would never end (buildimage #13342).
@@ -64,9 +71,20 @@ pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
         {
             vec![AgentStep::RestartUnit(Reason::PodGone)]
         }
-        // A unit that somebody stopped stays stopped.
+        // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
+        (Unit::Off, _) if left_behind(view) => vec![AgentStep::BringDown(Reason::UnitStopped)],
         (Unit::WillRestart | Unit::Busy | Unit::Off, _) => Vec::new(),
     }
+}
+
+fn copy_runs(view: &View) -> bool {
+    view.local == Local::Running || view.pod_in_charge().is_some()
+}
+
+/// A row or a copy of a run that is over. Pods that wait are none.
+fn left_behind(view: &View) -> bool {
+    let recorded = view.is_up() || view.row.current_owner != CurrentOwner::None;
+    recorded || view.local == Local::Running || view.strangers()
 }
 
 /// With owner none the unit's `container wait` lets the pod in by itself. A pod that runs is not put out for

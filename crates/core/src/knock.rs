@@ -92,11 +92,11 @@ fn ask_kube(asking: &Asking<'_>) -> Answer {
         Some(SystemState::Down) => return Answer::Wait(Reason::UnitIsDown),
         Some(SystemState::Up) => {}
     }
-    match asking.row.remote_state {
+    if is_recorded(asking) {
         // The host found it running when the row was lost; it had only waited.
-        RemoteState::Running if is_recorded(asking) => {
-            Answer::RecordAndRun(take_turn(asking), Reason::HasTurn)
-        }
+        return Answer::RecordAndRun(take_turn(asking), Reason::HasTurn);
+    }
+    match asking.row.remote_state {
         RemoteState::Ready if is_mine(asking) => Answer::RecordAndRun(take_turn(asking), Reason::HasTurn),
         RemoteState::Pending if is_mine(asking) => Answer::Wait(why_pending(asking)),
         RemoteState::Ready | RemoteState::Pending if asking.has_asked => Answer::Wait(Reason::Superseded),

@@ -67,6 +67,8 @@ pub struct RowChange {
 /// The fields on which a decision rested, compared and written as one by the database.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OnlyIf {
+    /// What the unit wished when we looked: a run that has begun since then is not ours to write off.
+    pub system_state: Option<SystemState>,
     /// Who ran it when we looked.
     pub current_owner: CurrentOwner,
     /// The hand-shake when we looked.
@@ -79,6 +81,7 @@ impl OnlyIf {
     /// The row must still say what it said.
     pub fn unchanged(row: &FeatureState) -> Option<Self> {
         Some(Self {
+            system_state: row.system_state,
             current_owner: row.current_owner,
             remote_state: row.remote_state,
             remote_container_id: row.remote_container_id.clone(),

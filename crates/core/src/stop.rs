@@ -12,14 +12,17 @@ use crate::{
 /// `container wait`, which would give a turn away meanwhile, and the kubelet brings the next pod at once.
 pub fn stop(view: &View) -> Plan {
     let mut steps = Vec::new();
+    let mut end = down(view);
     if view.is_up() {
-        steps.push(Step::Row(RowChange { system_state: Some(SystemState::Down), ..RowChange::default() }));
+        let goes_down = Some(SystemState::Down);
+        steps.push(Step::Row(RowChange { system_state: goes_down, ..untouched(view) }));
+        end.only_if = end.only_if.map(|seen| OnlyIf { system_state: goes_down, ..seen });
     }
     if view.kubernetes && view.wanted() == SetOwner::Local {
         steps.push(Step::Label(false));
     }
     steps.extend(copies_that_may_run(view).map(Step::Stop));
-    steps.push(Step::Row(down(view)));
+    steps.push(Step::Row(end));
     Plan { steps, reason: Reason::UnitStopped }
 }
 

@@ -85,6 +85,20 @@ impl View {
         }
     }
 
+    /// A container that does not know its id asks, and the only one here is the one that is recorded to run: it was
+    /// recorded in error when the row was lost, and waits.
+    pub(crate) fn only_pod_asks(&self) -> bool {
+        self.row.remote_state == RemoteState::Pending
+            && self.row.remote_container_id.is_none()
+            && self.pods.len() == 1
+            && self.pod_in_charge().is_some()
+    }
+
+    /// Whether the container that asked last has certainly ended.
+    pub(crate) fn asker_is_gone(&self) -> bool {
+        self.row.remote_container_id.as_ref().map_or(self.pods.is_empty(), |id| !self.pod_runs(id))
+    }
+
     /// Whether pods are here of which the rows cannot tell whether, or which, they run the payload: the row was
     /// lost, or the container that runs did not know its id. Until they are stopped, or the one of them recorded,
     /// the row must not say that nobody runs.

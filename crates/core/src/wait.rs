@@ -28,6 +28,9 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         return Waiting::Watch(Copy::Local, local_row_repair(view));
     }
     if let Some(pod) = view.pod_in_charge() {
+        if view.only_pod_asks() {
+            return Waiting::Over(untouched(view), Reason::StrangePod);
+        }
         return Waiting::Watch(Copy::Pod(pod.id.clone()), None);
     }
     if view.wanted() == SetOwner::Kube
@@ -37,6 +40,11 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     }
     if view.row.current_owner != CurrentOwner::None || view.wanted() == SetOwner::Local {
         return Waiting::Over(ended(view), Reason::ContainerEnded);
+    }
+    if goes_down(view) {
+        // Written beside this process, by a stop of the unit or by whoever tidied up after an earlier run of it:
+        // no pod would come. If the unit is wanted, its next start says up again.
+        return Waiting::Over(untouched(view), Reason::UnitStopped);
     }
     await_pod(view, idle, knobs)
 }
@@ -102,11 +110,26 @@ fn up(view: &View) -> RowChange {
 
 fn local_row_repair(view: &View) -> Option<RowChange> {
     let says_so = view.row.current_owner == CurrentOwner::Local && view.is_up();
-    (!says_so && !goes_down(view)).then(|| RowChange {
+    let remote_state = view.kubernetes.then(|| remote_state_beside_local(view)).flatten();
+    ((!says_so || remote_state.is_some()) && !goes_down(view)).then(|| RowChange {
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
+        remote_state,
         ..up(view)
     })
+}
+
+/// While the local copy runs a pod can ask and no more. A `pending` of a pod that is gone would make the next start
+/// wait for it in vain.
+fn remote_state_beside_local(view: &View) -> Option<RemoteState> {
+    match view.row.remote_state {
+        RemoteState::None => None,
+        RemoteState::Pending if !view.asker_is_gone() => None,
+        RemoteState::Ready if !view.asker_is_gone() => Some(RemoteState::Pending),
+        RemoteState::Pending | RemoteState::Ready | RemoteState::Running | RemoteState::Stopped => {
+            Some(RemoteState::None)
+        }
+    }
 }
 
 fn pod_row_repair(view: &View, pod: &ContainerId) -> Option<RowChange> {

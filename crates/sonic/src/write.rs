@@ -73,13 +73,14 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
 
 /// Each field on which the decision rested, with all the words that mean what was seen.
 fn conditions(seen: &OnlyIf) -> Vec<(&'static str, Vec<String>)> {
-    let OnlyIf { current_owner, remote_state, remote_container_id } = seen;
+    let OnlyIf { system_state, current_owner, remote_state, remote_container_id } = seen;
     let mut remote = vec![remote_state.to_string()];
     if *remote_state == RemoteState::None {
         remote.push(String::new());
     }
     let id = remote_container_id.as_ref().map(|id| id.as_str().to_ascii_lowercase()).unwrap_or_default();
     vec![
+        ("system_state", vec![system_state.map(|wish| wish.to_string()).unwrap_or_default()]),
         ("current_owner", owner_words(*current_owner)),
         ("remote_state", remote),
         ("remote_container_id", vec![id]),

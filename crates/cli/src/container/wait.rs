@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use switchyard_core::{Copy, Instance, Knobs, Reason, RowChange, View, Waiting, ended, wait};
+use switchyard_core::{Copy, Instance, Knobs, Local, Reason, RowChange, View, Waiting, ended, wait};
 use switchyard_engine::{Ended, EngineError};
 use switchyard_sonic::Changes;
 use tokio::time::sleep;
@@ -125,25 +125,35 @@ impl Watcher {
                         sleep(ENGINE_RETRY).await;
                     }
                 },
-                () = self.events.next(&self.host, &self.instance, self.knobs.safety_check) => self.check(&copy).await,
+                () = self.events.next(&self.host, &self.instance, self.knobs.safety_check) => if self.check(&copy).await {
+                    return Ok(ExitCode::SUCCESS);
+                },
             }
         };
         self.record_end().await;
         Ok(code(ended))
     }
 
-    /// Makes the row say again what the engine shows. What cannot be read now is looked at next time.
-    async fn check(&mut self, watched: &Copy) {
+    /// Makes the row say again what the engine shows. What cannot be read now is looked at next time. True if the
+    /// run is over although the copy runs on: the unit's stop ends it.
+    async fn check(&mut self, watched: &Copy) -> bool {
         let checked = match self.host.view(&self.instance).await {
             Ok(view) => match wait(&view, Duration::ZERO, &self.knobs) {
-                Waiting::Watch(copy, repair) if copy == *watched => self.repair(&view, &copy, repair).await,
-                _ => Ok(()),
+                Waiting::Watch(copy, repair) if copy == *watched => {
+                    self.repair(&view, &copy, repair).await.map(|()| false)
+                }
+                // Of a copy that has ended the engine tells, with its exit code.
+                Waiting::Over(change, reason) if runs(&view, watched) => {
+                    self.host.record("wait", &view, &change, reason)
+                }
+                _ => Ok(false),
             },
             Err(error) => Err(error),
         };
-        if let Err(error) = checked {
+        checked.unwrap_or_else(|error| {
             info!(feature = %self.instance, %error, "the row could not be checked; trying again");
-        }
+            false
+        })
     }
 
     async fn repair(&mut self, view: &View, copy: &Copy, repair: Option<RowChange>) -> Result<(), CliError> {
@@ -182,6 +192,13 @@ impl Watcher {
         if let Err(error) = recorded {
             warn!(feature = %self.instance, %error, "the end of the container was not recorded");
         }
+    }
+}
+
+fn runs(view: &View, copy: &Copy) -> bool {
+    match copy {
+        Copy::Local => view.local == Local::Running,
+        Copy::Pod(id) => view.pod_runs(id),
     }
 }
 

@@ -1,17 +1,23 @@
 //! The daemon: it looks at rows, engine and unit at any moment and runs its errands one by one.
 
-use switchyard_core::{AgentStep, AgentView, CurrentOwner, SetOwner, reconcile};
+use switchyard_core::{AgentStep, AgentView, CurrentOwner, SetOwner, SystemState, reconcile, stop};
 
 use crate::lies::Lie;
 use crate::scenario::{Moves, Scenario};
-use crate::translate::view;
-use crate::unit::restart;
+use crate::translate::{small_steps, view};
+use crate::unit::{Outcome, carry, restart};
 use crate::world::{Agent, Errand, Unit, World};
 
 pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     match &world.agent {
         Agent::Absent => {}
         Agent::Watches => moves.add("the agent looks", |to| look(scenario, to)),
+        Agent::Carries(steps) => carry(scenario, world, steps, moves, |to, outcome| {
+            to.agent = match outcome {
+                Outcome::Rest(rest) if !rest.is_empty() => Agent::Carries(rest),
+                Outcome::Rest(_) | Outcome::RowMoved => Agent::Watches,
+            };
+        }),
         Agent::Does(errands) => {
             let Some((errand, rest)) = errands.split_first() else { return };
             let rest = if rest.is_empty() { Agent::Watches } else { Agent::Does(rest.to_vec()) };
@@ -19,6 +25,11 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
                 Errand::Label(wanted) => moves.add("the agent writes the label", |to| {
                     to.label = *wanted;
                     to.agent = rest;
+                }),
+                // The plan is made at once; nothing else is on the list then.
+                Errand::BringDown => moves.add("the agent decides to bring it down", |to| {
+                    let view = view(to, &Scenario::rows(to), scenario.fallback);
+                    to.agent = Agent::Carries(small_steps(&stop(&view).steps));
                 }),
                 Errand::Restart => moves.add("the agent restarts the unit", |to| {
                     restart(to, true);
@@ -55,12 +66,14 @@ fn errand(world: &World, step: &AgentStep) -> Option<Errand> {
     match step {
         AgentStep::Label(wanted) => (*wanted != world.label).then_some(Errand::Label(*wanted)),
         AgentStep::RestartUnit(_) => Some(Errand::Restart),
+        AgentStep::BringDown(_) => Some(Errand::BringDown),
     }
 }
 
-/// The unit is up and the copy runs that is wanted.
+/// The unit is up and the copy runs that is wanted; a pod that reads the row finds that it may.
 fn as_wanted(world: &World) -> bool {
     world.unit == Unit::Active
+        && world.row.system != Some(SystemState::Down)
         && match world.wanted {
             SetOwner::Local => world.local.runs(),
             SetOwner::Kube => world.pods.iter().any(|pod| pod.runs_payload()),

@@ -1,7 +1,7 @@
 //! New ids for new containers. The engine never gives an id twice, but a world with ever larger numbers would have
 //! no end: the smallest number that nothing speaks of any more is as good as new, since ids are only compared.
 
-use crate::world::{Change, Gate, Id, LOCAL_ID, Main, NO_ID, Pod, Row, Script, Step, Who, World};
+use crate::world::{Agent, Change, Gate, Id, LOCAL_ID, Main, NO_ID, Pod, Row, Script, Step, Who, World};
 
 pub fn fresh_id(world: &World) -> Id {
     let mut known = Vec::new();
@@ -89,11 +89,21 @@ impl SpeaksOf for Main {
     }
 }
 
+impl SpeaksOf for Agent {
+    fn speaks_of(&self, known: &mut Vec<Id>) {
+        match self {
+            Self::Carries(steps) => steps.speaks_of(known),
+            Self::Absent | Self::Watches | Self::Does(_) => {}
+        }
+    }
+}
+
 impl SpeaksOf for World {
     fn speaks_of(&self, known: &mut Vec<Id>) {
         self.row.speaks_of(known);
         self.pods.speaks_of(known);
         self.script.speaks_of(known);
         self.main.speaks_of(known);
+        self.agent.speaks_of(known);
     }
 }

@@ -1,9 +1,11 @@
 //! Every order of events around one instance of a feature, explored.
 
 mod agent;
+mod goal;
 mod ids;
 mod lies;
 mod pods;
+mod quiet;
 mod scenario;
 mod story;
 mod translate;
@@ -31,8 +33,21 @@ fn probe() {
         local_asks: std::env::var("NOID").is_ok(),
         local_image: std::env::var("NOIMG").is_err(),
         fallback: std::env::var("NOFB").is_err(),
+        agent: std::env::var("NOAGENT").is_err(),
+        same_as_local: std::env::var("SAME").is_ok(),
         ..Scenario::new("probe")
     };
+    let t = Instant::now();
+    let graph = quiet::Graph::explore(&scenario);
+    println!("{} worlds {:?}", graph.worlds.len(), t.elapsed());
+    println!("ends: {}", graph.ends().len());
+    if let Some(c) = graph.complaint(&scenario) {
+        println!("VIOLATION {c}");
+    }
+    println!("{:?}", t.elapsed());
+    if std::env::var("Q").is_ok() {
+        return;
+    }
     let t = Instant::now();
     let checker = scenario.checker().threads(2).spawn_bfs().join();
     println!("{} states {:?} depth {}", checker.unique_state_count(), t.elapsed(), checker.max_depth());

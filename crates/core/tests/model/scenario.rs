@@ -62,6 +62,13 @@ impl Scenario {
         agent::moves(self, world, &mut moves);
         moves.found
     }
+
+    /// What the operator does and what goes wrong.
+    pub fn troubles(&self, world: &World) -> Vec<Move> {
+        let mut moves = Moves { from: world, found: Vec::new() };
+        trouble::moves(self, world, &mut moves);
+        moves.found
+    }
 }
 
 /// One thing that can happen next, and the world after it.
@@ -119,9 +126,7 @@ impl Model for Scenario {
     fn actions(&self, world: &World, actions: &mut Vec<Move>) {
         actions.extend(self.quiet_moves(world));
         if world.trouble > 0 {
-            let mut moves = Moves { from: world, found: Vec::new() };
-            trouble::moves(self, world, &mut moves);
-            actions.extend(moves.found.into_iter().map(|mut found| {
+            actions.extend(self.troubles(world).into_iter().map(|mut found| {
                 found.to.trouble -= 1;
                 found
             }));

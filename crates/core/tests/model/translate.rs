@@ -83,6 +83,7 @@ pub fn small_change(change: &RowChange) -> Change {
         asker: change.remote_container_id.as_ref().map(small_id),
         version: change.container_version.as_ref().map(small_version),
         only_if: change.only_if.as_ref().map(|seen| Row {
+            system: seen.system_state,
             owner: seen.current_owner,
             remote: seen.remote_state,
             asker: seen.remote_container_id.as_ref().map_or(NO_ID, small_id),

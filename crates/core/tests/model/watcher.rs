@@ -86,6 +86,7 @@ fn check(scenario: &Scenario, world: &World, watched: Who) -> Main {
         Waiting::Watch(copy, Some(repair)) if who(&copy) == watched => {
             Main::Repairs(watched, conditional(scenario, &repair))
         }
+        Waiting::Over(change, _) => Main::Writes { change: conditional(scenario, &change), over: true },
         _ => Main::Watches(watched),
     }
 }

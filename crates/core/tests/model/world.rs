@@ -192,12 +192,15 @@ pub enum Agent {
     Absent,
     Watches,
     Does(Vec<Errand>),
+    /// Carries out a plan of `stop`.
+    Carries(Vec<Step>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Errand {
     Label(bool),
     Restart,
+    BringDown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -140,11 +140,12 @@ fn version() -> impl Strategy<Value = Version> {
 
 prop_compose! {
     fn any_only_if()(
+        system_state in prop::option::of(word()),
         current_owner in word(),
         remote_state in word(),
         remote_container_id in prop::option::of(id()),
     ) -> OnlyIf {
-        OnlyIf { current_owner, remote_state, remote_container_id }
+        OnlyIf { system_state, current_owner, remote_state, remote_container_id }
     }
 }
 
