@@ -1,10 +1,51 @@
 //! All scenarios, a module for each part of the story.
 
+mod admin;
+mod asics;
+mod bad_input;
 mod boot;
+mod crash;
+mod dependencies;
+mod facts;
+mod fallback;
+mod garbage;
+mod generated;
+mod handover;
+mod inside;
+mod kept_out;
+mod looks;
+mod lost;
+mod pod;
+mod quiet;
+mod reboot;
+mod reload;
+mod service;
+mod standalone;
 
 use crate::scenario::Scenario;
 
 /// Every scenario, in the order in which they are told.
 pub fn all() -> Vec<Scenario> {
-    [boot::SCENARIOS].concat()
+    [
+        boot::SCENARIOS,
+        service::SCENARIOS,
+        admin::SCENARIOS,
+        dependencies::SCENARIOS,
+        crash::SCENARIOS,
+        quiet::SCENARIOS,
+        reload::SCENARIOS,
+        lost::SCENARIOS,
+        reboot::SCENARIOS,
+        asics::SCENARIOS,
+        handover::SCENARIOS,
+        kept_out::SCENARIOS,
+        fallback::SCENARIOS,
+        inside::SCENARIOS,
+        bad_input::SCENARIOS,
+        garbage::SCENARIOS,
+        standalone::SCENARIOS,
+        generated::SCENARIOS,
+        looks::SCENARIOS,
+    ]
+    .concat()
 }

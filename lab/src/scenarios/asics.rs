@@ -1,0 +1,132 @@
+//! On a switch with two ASICs each instance is its own, with its row in its own namespace.
+
+use anyhow::{Result, ensure};
+
+use super::facts::{SOON, down, expect, last, local, run, wait_another_run, wait_for, wait_local};
+use crate::scenario::{Scenario, SwitchKind};
+use crate::switch::{Switch, User};
+
+/// The scenarios of this module.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "each ASIC's instance has its row in the Redis of its own namespace",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: own_rows,
+    },
+    Scenario {
+        name: "stopping the instance of one ASIC leaves the other's alone",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: one_alone,
+    },
+    Scenario {
+        name: "system service takes a feature's name for all its instances and an instance's for itself",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: all_or_one,
+    },
+    Scenario {
+        name: "stopping the swss of one ASIC stops what needs it there, and what the host shares",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: dependents_of_one_asic,
+    },
+];
+
+const INSTANCES: [&str; 4] = ["swss0", "swss1", "bgp0", "bgp1"];
+
+fn own_rows(switch: &Switch) -> Result<()> {
+    for instance in INSTANCES {
+        wait_local(switch, instance)?;
+        ensure!(
+            switch.ok(&format!("container id {instance}"))? == instance,
+            "the id of {instance} is its name"
+        );
+    }
+    // The host's own Redis knows what the feature's wish is, and nothing of who runs an instance of an ASIC.
+    for feature in ["swss", "bgp"] {
+        let owner = switch.ok(&format!("sonic-db-cli STATE_DB HGET 'FEATURE|{feature}' current_owner"))?;
+        ensure!(owner.is_empty(), "the host's row of {feature} names an owner: {owner}");
+    }
+    // No row is kept under an instance's name anywhere.
+    let strange = switch.ok(
+        "for n in '' '-n asic0' '-n asic1'; do sonic-db-cli $n STATE_DB KEYS 'FEATURE|*'; done | grep '[0-9]$' || true",
+    )?;
+    ensure!(strange.is_empty(), "rows under the names of instances: {strange}");
+    wait_local(switch, "lldp")
+}
+
+fn one_alone(switch: &Switch) -> Result<()> {
+    let other = run(switch, "bgp1")?;
+    switch.ok("systemctl stop bgp@0")?;
+    expect(switch, "bgp0", &down("inactive"))?;
+    expect(switch, "bgp1", &local("bgp1"))?;
+    ensure!(run(switch, "bgp1")? == other, "bgp1 was touched");
+    switch.ok("systemctl start bgp@0")?;
+    wait_local(switch, "bgp0")?;
+
+    // `wait` is about the instance that was named, and so is the end of it.
+    let (zero, one) = (run(switch, "bgp0")?, run(switch, "bgp1")?);
+    switch.drop_in("bgp@1.service", "[Service]\nRestartSec=4\n")?;
+    let returned = switch.ok_as(
+        User::Admin,
+        "container wait bgp1 & wait=$!; sleep 0.3; lab-payload send bgp0 log hello > /dev/null; kill -0 $wait && \
+         lab-payload send bgp1 crash 3 > /dev/null; timeout 5 tail --pid=$wait --follow /dev/null; wait $wait; echo $?",
+    )?;
+    ensure!(returned == "255", "bgp1 ended with 3: wait returned {returned}");
+    wait_for(switch, "bgp1", &down("activating"), SOON)?;
+    ensure!(run(switch, "bgp0")? == zero, "bgp0 was touched");
+    wait_another_run(switch, "bgp1", &one)
+}
+
+fn all_or_one(switch: &Switch) -> Result<()> {
+    let (zero, one) = (run(switch, "bgp0")?, run(switch, "bgp1")?);
+    switch.ok("system service restart bgp")?;
+    wait_another_run(switch, "bgp0", &zero)?;
+    wait_another_run(switch, "bgp1", &one)?;
+
+    let (zero, one) = (run(switch, "bgp0")?, run(switch, "bgp1")?);
+    switch.ok("system service restart bgp1")?;
+    wait_another_run(switch, "bgp1", &one)?;
+    ensure!(run(switch, "bgp0")? == zero, "only bgp1 was named, and bgp0 was restarted");
+
+    switch.ok("system service stop bgp")?;
+    for instance in ["bgp0", "bgp1"] {
+        expect(switch, instance, &down("inactive"))?;
+    }
+    switch.ok("system service start bgp@1")?;
+    wait_local(switch, "bgp1")?;
+    expect(switch, "bgp0", &down("inactive"))?;
+    switch.ok("system service start bgp")?;
+    wait_local(switch, "bgp0")?;
+
+    switch.ok("system service disable bgp")?;
+    for instance in ["bgp0", "bgp1"] {
+        expect(switch, instance, &down("inactive"))?;
+    }
+    switch.ok("system service enable bgp")?;
+    for instance in ["bgp0", "bgp1"] {
+        wait_local(switch, instance)?;
+    }
+    Ok(())
+}
+
+fn dependents_of_one_asic(switch: &Switch) -> Result<()> {
+    let other = run(switch, "bgp1")?;
+    switch.ok("system service stop swss0")?;
+    for instance in ["swss0", "bgp0", "lldp"] {
+        expect(switch, instance, &down("inactive"))?;
+    }
+    expect(switch, "bgp1", &local("bgp1"))?;
+    switch.ok("system service start swss0")?;
+    for instance in ["swss0", "bgp0", "lldp"] {
+        wait_local(switch, instance)?;
+    }
+    ensure!(
+        last(switch, "bgp0", "acquired")? > last(switch, "swss0", "acquired")?,
+        "bgp0 needs swss0 and should have come up after it"
+    );
+    ensure!(run(switch, "bgp1")? == other, "bgp1 was touched");
+    Ok(())
+}

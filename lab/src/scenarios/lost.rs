@@ -1,0 +1,227 @@
+//! Containers, daemons and data are lost behind our back: the rows are true again, and payloads that live are let live.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::facts::{
+    DEPENDENTS, ENABLED, SOON, down, local, property, run, runs, starts, wait_another_run, wait_for,
+    wait_local,
+};
+use crate::scenario::{Scenario, SwitchKind};
+use crate::switch::Switch;
+
+/// The scenarios of this module.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "docker kill and docker stop behind our back leave the rows true within a second",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: killed_behind_our_back,
+    },
+    Scenario {
+        name: "a container killed for its memory is told so and comes back",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: out_of_memory,
+    },
+    Scenario {
+        name: "a restart or a crash of Docker that payloads survive leaves them and their rows alone",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: docker_restarts,
+    },
+    Scenario {
+        name: "a restart of Docker that takes payloads along has systemd bring them back",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: docker_takes_all_along,
+    },
+    Scenario {
+        name: "a restart of Redis loses all rows, and they are right again without touching a payload",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: redis_restarts,
+    },
+    Scenario {
+        name: "flushed data is seen by a safety check within a minute, without touching a payload",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: redis_is_flushed,
+    },
+];
+
+/// How long the rows may say what is not true any more.
+const TRUE_WITHIN_MS: u64 = 1000;
+
+fn killed_behind_our_back(switch: &Switch) -> Result<()> {
+    for feature in ["bgp", "snmp", "telemetry"] {
+        // Keeps systemd's answer out of the picture for as long as we look.
+        switch.drop_in(&format!("{feature}.service"), "[Service]\nRestartSec=5\n")?;
+        for end in [
+            format!("docker kill {feature}"),
+            format!("docker stop {feature}"),
+            // What the kernel does to a container that is out of memory.
+            format!("kill -KILL $(docker inspect --format '{{{{.State.Pid}}}}' {feature})"),
+        ] {
+            switch.ok(&format!("systemctl reset-failed {feature}"))?;
+            let before = run(switch, feature)?;
+            let took = row_true_after_ms(switch, feature, &end)?;
+            println!("     rows true {took} ms after `{}`", end.split('$').next().unwrap_or_default().trim());
+            ensure!(took < TRUE_WITHIN_MS, "the row of {feature} was wrong for {took} ms after `{end}`");
+            wait_for(switch, feature, &down("activating"), SOON)?;
+            switch.ok(&format!("systemctl start {feature}"))?;
+            wait_another_run(switch, feature, &before)?;
+        }
+    }
+    Ok(())
+}
+
+/// Measured on the switch, from the container's end as the engine dates it.
+fn row_true_after_ms(switch: &Switch, feature: &str, end: &str) -> Result<u64> {
+    let took = switch.ok(&format!(
+        "{end} > /dev/null
+         limit=$(($(date +%s) + 10))
+         until [ \"$(sonic-db-cli STATE_DB HMGET 'FEATURE|{feature}' current_owner system_state | paste -sd' ')\" = 'none down' ]; do
+             [ $(date +%s) -lt $limit ] || exit 1
+         done
+         now=$(date +%s%N)
+         ended=$(date --date=\"$(docker inspect --format '{{{{.State.FinishedAt}}}}' {feature})\" +%s%N)
+         echo $(((now - ended) / 1000000))"
+    ))?;
+    took.parse().with_context(|| format!("no number of milliseconds: {took}"))
+}
+
+fn out_of_memory(switch: &Switch) -> Result<()> {
+    switch.drop_in("lldp.service", "[Service]\nRestartSec=5\n")?;
+    switch.ok("docker update --memory 48m --memory-swap 48m lldp")?;
+    let before = run(switch, "lldp")?;
+    // The answer dies with the payload.
+    switch.sh("lldp=1; lab-payload send lldp leak 200")?;
+    wait_for(switch, "lldp", &down("activating"), SOON)?;
+    let said = switch.sh("system service status -o json lldp")?;
+    let status: serde_json::Value = serde_json::from_str(said.text())?;
+    ensure!(
+        status[0]["out_of_memory"] == true && status[0]["container_exit_code"] == 137,
+        "status should tell that memory ran out: {status}"
+    );
+    // Else the next one would have no more.
+    switch.ok("docker rm --force lldp && systemctl start lldp")?;
+    wait_another_run(switch, "lldp", &before)
+}
+
+fn docker_restarts(switch: &Switch) -> Result<()> {
+    live_restore(switch, true)?;
+    let story = docker_comes_and_goes(switch);
+    live_restore(switch, false)?;
+    story
+}
+
+fn docker_comes_and_goes(switch: &Switch) -> Result<()> {
+    let lives = Lives::begin(switch)?;
+    for end in ["systemctl restart docker", "kill -KILL $(pidof dockerd)"] {
+        let pid = switch.ok("pidof dockerd")?;
+        switch.ok(end)?;
+        switch.wait_ok(
+            "another Docker answers",
+            SOON,
+            &format!("! pidof dockerd | grep -qx {pid} && docker version"),
+        )?;
+        for feature in ENABLED {
+            wait_local(switch, feature)?;
+        }
+        lives.unchanged(switch)?;
+        // They are watched, not just recorded.
+        let before = run(switch, "snmp")?;
+        switch.ok("docker kill snmp")?;
+        wait_another_run(switch, "snmp", &before)?;
+    }
+    Ok(())
+}
+
+/// As a real switch may have it; reloaded without a restart.
+fn live_restore(switch: &Switch, on: bool) -> Result<()> {
+    switch.ok(&format!(
+        "new=$(jq '.\"live-restore\" = {on}' /etc/docker/daemon.json) && echo \"$new\" > /etc/docker/daemon.json && \
+         systemctl reload docker"
+    ))?;
+    switch.wait_text("docker info --format '{{.LiveRestoreEnabled}}'", &on.to_string(), SOON)
+}
+
+fn docker_takes_all_along(switch: &Switch) -> Result<()> {
+    let before = runs(switch, &ENABLED)?;
+    switch.ok("systemctl reset-failed; systemctl restart docker")?;
+    for (feature, before) in ENABLED.iter().zip(&before) {
+        wait_another_run(switch, feature, before)?;
+    }
+    Ok(())
+}
+
+fn redis_restarts(switch: &Switch) -> Result<()> {
+    let lives = Lives::begin(switch)?;
+    switch.ok("systemctl restart redis && sonic-db-cli STATE_DB KEYS 'FEATURE|*' | wc -l && /usr/lib/lab/database refill")?;
+    rows_come_back(switch, &lives)
+}
+
+fn redis_is_flushed(switch: &Switch) -> Result<()> {
+    let lives = Lives::begin(switch)?;
+    // One transaction: whoever looks in between must not find an empty configuration and take it for a wish.
+    switch.ok("redis-cli -s /run/redis/redis.sock FLUSHALL && /usr/lib/lab/database refill")?;
+    rows_come_back(switch, &lives)
+}
+
+fn rows_come_back(switch: &Switch, lives: &Lives) -> Result<()> {
+    for feature in ENABLED {
+        wait_for(switch, feature, &local(feature), Duration::from_mins(1))?;
+        let version = switch.state(feature, "container_version")?;
+        ensure!(version == "1.0.0", "{feature} runs version 1.0.0, and its row says {version:?}");
+    }
+    lives.unchanged(switch)?;
+    // featured is not told of a flush either, and what it records is what swss.sh goes by.
+    switch.ok("systemctl restart featured")?;
+    for feature in DEPENDENTS {
+        switch.wait_text(
+            &format!("sonic-db-cli STATE_DB HGET 'FEATURE|{feature}' state"),
+            "enabled",
+            SOON,
+        )?;
+    }
+    // They are watched, not just recorded.
+    let before = run(switch, "snmp")?;
+    switch.ok("docker kill snmp")?;
+    wait_another_run(switch, "snmp", &before)
+}
+
+/// All payloads that nobody may touch.
+struct Lives {
+    runs: Vec<String>,
+    starts: Vec<usize>,
+    waits: Vec<String>,
+}
+
+impl Lives {
+    /// snmp is left out: the stories kill it.
+    const WATCHED: [&'static str; 4] = ["swss", "bgp", "lldp", "telemetry"];
+
+    fn begin(switch: &Switch) -> Result<Lives> {
+        let starts = Self::WATCHED.iter().map(|name| starts(switch, name)).collect::<Result<_>>()?;
+        Ok(Lives { runs: runs(switch, &Self::WATCHED)?, starts, waits: Self::waits(switch)? })
+    }
+
+    fn unchanged(&self, switch: &Switch) -> Result<()> {
+        let now = Lives::begin(switch)?;
+        ensure!(now.runs == self.runs, "containers were restarted: {:?}, were {:?}", now.runs, self.runs);
+        ensure!(
+            now.starts == self.starts,
+            "payloads were restarted: {:?}, were {:?}",
+            now.starts,
+            self.starts
+        );
+        ensure!(now.waits == self.waits, "units were restarted: {:?}, were {:?}", now.waits, self.waits);
+        Ok(())
+    }
+
+    fn waits(switch: &Switch) -> Result<Vec<String>> {
+        Self::WATCHED.iter().map(|name| property(switch, &format!("{name}.service"), "MainPID")).collect()
+    }
+}

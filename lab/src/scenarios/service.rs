@@ -1,0 +1,177 @@
+//! Features are started, stopped, restarted and killed, by every way there is to ask for it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::facts::{down, expect, facts, local, property, run, wait_another_run, wait_for, wait_local};
+use crate::scenario::{Scenario, SwitchKind};
+use crate::switch::{Switch, User};
+
+/// One of each kind of image: a plain one, one with SONiC's start-up call, one behind our gate.
+const KINDS: [&str; 3] = ["bgp", "snmp", "telemetry"];
+
+/// The scenarios of this module.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "systemctl starts, stops, restarts and kills a feature as it always did",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: by_systemctl,
+    },
+    Scenario {
+        name: "system service starts, stops and restarts a feature and says what it is",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: by_system_service,
+    },
+    Scenario {
+        name: "container start, stop, kill, wait and id serve a control script that runs as user admin",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: by_control_script,
+    },
+    Scenario {
+        name: "a feature is refused to who may not manage it, and nothing changes",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: refused_without_rights,
+    },
+    Scenario {
+        name: "a unit that is no feature is managed as with systemctl",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: no_feature,
+    },
+];
+
+fn by_systemctl(switch: &Switch) -> Result<()> {
+    for feature in KINDS {
+        switch.ok(&format!("systemctl stop {feature}"))?;
+        expect(switch, feature, &down("inactive"))?;
+        switch.ok(&format!("systemctl start {feature}"))?;
+        wait_local(switch, feature)?;
+        ensure!(label(switch, feature)? == "false", "{feature} is local: no pod is wanted");
+
+        let before = run(switch, feature)?;
+        switch.ok(&format!("systemctl restart {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
+
+        // Kills `container wait`, not the container: its end must not leave a container behind that nobody watches.
+        // The fourth start in so short a time would be one too many for systemctl.
+        let before = run(switch, feature)?;
+        switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill --signal=KILL {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
+    }
+    Ok(())
+}
+
+fn by_system_service(switch: &Switch) -> Result<()> {
+    for feature in KINDS {
+        for _ in 0..2 {
+            switch.ok(&format!("system service stop {feature}"))?;
+            expect(switch, feature, &down("inactive"))?;
+        }
+        ensure!(status(switch, feature)?.0 == 3, "status of a stopped unit ends with 3, as systemctl's does");
+
+        switch.ok(&format!("system service start {feature}"))?;
+        wait_local(switch, feature)?;
+        let (code, text) = status(switch, feature)?;
+        ensure!(code == 0, "status of an active unit ends with 0: {text}");
+        let container: serde_json::Value = serde_json::from_str(&text)?;
+        let container = &container[0];
+        ensure!(
+            container["active_state"] == "active"
+                && container["current_owner"] == "local"
+                && container["container_running"] == true
+                && container["version"] == "1.0.0",
+            "status of {feature} is wrong: {container}"
+        );
+
+        let before = run(switch, feature)?;
+        switch.ok(&format!("system service start {feature}"))?;
+        ensure!(run(switch, feature)? == before, "starting {feature} twice must not restart it");
+        switch.ok(&format!("system service restart {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
+    }
+    Ok(())
+}
+
+/// The exit code and the JSON of `system service status`.
+fn status(switch: &Switch, feature: &str) -> Result<(i32, String)> {
+    let output = switch.sh(&format!("system service status -o json {feature}"))?;
+    Ok((output.status, output.text().to_owned()))
+}
+
+fn label(switch: &Switch, feature: &str) -> Result<String> {
+    switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled"))
+}
+
+fn by_control_script(switch: &Switch) -> Result<()> {
+    let admin = |script: &str| switch.ok_as(User::Admin, script);
+    let unit_off = |line: String| line.replace("; active;", "; inactive;");
+    switch.ok("systemctl stop lldp")?;
+    ensure!(admin("container id lldp")?.is_empty(), "nobody runs lldp: its id is an empty line");
+
+    admin("/usr/bin/lldp.sh start")?;
+    wait_for(switch, "lldp", &unit_off(local("lldp")), Duration::from_secs(10))?;
+    ensure!(admin("container id lldp")? == "lldp", "the local copy is called like its feature");
+
+    // Killed from outside, ended in order, crashed: what `wait` returns is what docker-rs returned (SONIC.md 3.7).
+    for (end, code) in [("container kill lldp", 0), ("container stop lldp", 0), (CRASH, 255)] {
+        admin("container start lldp")?;
+        wait_for(switch, "lldp", &unit_off(local("lldp")), Duration::from_secs(10))?;
+        let before = run(switch, "lldp")?;
+        let returned = admin(&format!(
+            "container wait lldp & wait=$!; sleep 0.2; kill -0 $wait && {end} > /dev/null; \
+             timeout 5 tail --pid=$wait --follow /dev/null; wait $wait; echo $?"
+        ))?;
+        ensure!(returned == code.to_string(), "after `{end}` wait returned {returned} instead of {code}");
+        expect(switch, "lldp", &down("inactive"))?;
+        ensure!(run(switch, "lldp")? != before, "lldp should not run any more");
+    }
+    Ok(())
+}
+
+const CRASH: &str = "lab-payload send lldp crash 3";
+
+fn refused_without_rights(switch: &Switch) -> Result<()> {
+    let before = run(switch, "snmp")?;
+    for verb in ["stop", "restart", "mask"] {
+        let output = switch.sh_as(User::Admin, &format!("system service {verb} snmp"))?;
+        ensure!(output.status == 5, "{verb} without rights ended with {}", output.status);
+        let said = output.stderr.trim().to_owned();
+        ensure!(said.contains("sudo") && said.contains("snmp"), "the way out is missing in: {said}");
+    }
+    ensure!(run(switch, "snmp")? == before, "snmp was touched");
+    ensure!(property(switch, "snmp.service", "UnitFileState")? != "masked", "snmp was masked");
+    ensure!(facts(switch, "snmp")? == local("snmp"), "snmp should run as before");
+    // What changes nothing is everybody's.
+    switch
+        .ok_as(User::Admin, "system service status snmp && system service explain snmp && container list")?;
+    Ok(())
+}
+
+fn no_feature(switch: &Switch) -> Result<()> {
+    let unit = "ssh.service";
+    ensure!(property(switch, unit, "ActiveState")? == "inactive", "the lab leaves {unit} off");
+    for name in ["ssh", unit] {
+        switch.ok(&format!("system service start {name}"))?;
+        ensure!(property(switch, unit, "ActiveState")? == "active", "{unit} should run");
+        let pid = property(switch, unit, "MainPID")?;
+        switch.ok(&format!("system service restart {name}"))?;
+        ensure!(property(switch, unit, "MainPID")? != pid, "{unit} should have been restarted");
+        ensure!(
+            switch.ok(&format!("system service status {name}"))?.contains("OpenBSD Secure Shell"),
+            "no status"
+        );
+        switch.ok(&format!("system service stop {name}"))?;
+        ensure!(property(switch, unit, "ActiveState")? == "inactive", "{unit} should be down");
+        let stopped = switch.sh(&format!("system service status {name}"))?;
+        ensure!(stopped.status == 3, "systemctl's own code should come through: {}", stopped.status);
+    }
+    let unknown = switch.refused("system service start no-such-unit")?;
+    ensure!(unknown.status == 5, "systemctl's own code should come through: {}", unknown.status);
+    ensure!(unknown.stderr.contains("no-such-unit"), "the unit should be named: {}", unknown.stderr);
+    Ok(())
+}
