@@ -117,7 +117,7 @@ pub enum SonicError {
         text: String,
     },
     /// Something did not happen in time.
-    #[error("{what} took longer than {} s", after.as_secs())]
+    #[error("{what} took longer than {after:?}")]
     TimedOut {
         /// What was waited for.
         what: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use zbus::OwnedObjectPath;
 
-use super::{Units, failed, proxies, status::text};
+use super::{Units, failed, is_named, proxies, status::text, without_name};
 use crate::SonicError;
 
 /// A job replaces a contrary one that waits, as with systemctl.
@@ -66,7 +66,7 @@ impl Units {
     pub async fn wait_active(&self, unit: &str, want: bool, deadline: Duration) -> Result<bool, SonicError> {
         let error = |e| failed(format!("watch {unit}"), unit, e);
         let path = self.load(unit).await?;
-        self.manager.subscribe().await.map_err(error)?;
+        self.listen().await.map_err(error)?;
         let mut changes = self.property_changes(path.clone()).await.map_err(error)?;
         let now = self.properties(&path, proxies::UNIT).await.map_err(error)?;
         let reached = |state: &str| match state {
@@ -96,7 +96,7 @@ impl Units {
         // Signals carry the unit's own name, which an alias is not.
         let path = self.load(unit).await?;
         let own_name = text(&self.properties(&path, proxies::UNIT).await.map_err(error)?, "Id");
-        self.manager.subscribe().await.map_err(error)?;
+        self.listen().await.map_err(error)?;
         // Only this unit's jobs: the hundreds of a boot would fill the queue and block the answer below.
         let ends = self.manager.receive_job_removed_with_args(&[(2, &own_name)]).await.map_err(error)?;
         let job = match verb {
@@ -107,8 +107,8 @@ impl Units {
         };
         let job = match job {
             Ok(job) => job,
-            Err(refusal) if is_irreversible(&refusal) => {
-                return Ok(JobOutcome::Refused(refusal.to_string()));
+            Err(refusal) if is_named(&refusal, "org.freedesktop.systemd1.TransactionIsDestructive") => {
+                return Ok(JobOutcome::Refused(without_name(&refusal.to_string())));
             }
             Err(other) => return Err(error(other)),
         };
@@ -116,7 +116,7 @@ impl Units {
         match self.deadline {
             None => end.await,
             Some(deadline) => tokio::time::timeout(deadline, end).await.unwrap_or_else(|_| {
-                Err(SonicError::TimedOut { what: format!("to {}", doing()), after: deadline })
+                Err(SonicError::TimedOut { what: format!("the job to {}", doing()), after: deadline })
             }),
         }
     }
@@ -142,11 +142,6 @@ fn outcome(result: &str) -> JobOutcome {
         "done" | "skipped" => JobOutcome::Done,
         other => JobOutcome::Failed(other.to_owned()),
     }
-}
-
-fn is_irreversible(error: &zbus::Error) -> bool {
-    matches!(error, zbus::Error::MethodError(name, ..)
-        if name.as_str() == "org.freedesktop.systemd1.TransactionIsDestructive")
 }
 
 fn gone(unit: &str) -> SonicError {

@@ -17,17 +17,18 @@ impl Units {
         let mut seen = BTreeSet::new();
         let mut up = BTreeSet::new();
         let mut todo = vec![unit.to_owned()];
-        // A unit that is down passes the stop on, so the search goes through it.
         while let Some(name) = todo.pop() {
             if !seen.insert(name.clone()) {
                 continue;
             }
             let properties = self.of_unit(&name).await?;
-            todo.extend(names(&properties, &STOP_TOO));
-            if seen.len() > 1 && is_up(&properties) {
+            // A unit that is down does not pass the stop on: systemd drops that job, and those that hang on it.
+            if name == unit || is_up(&properties) {
+                todo.extend(names(&properties, &STOP_TOO));
                 up.insert(name);
             }
         }
+        up.remove(unit);
         Ok(up.into_iter().collect())
     }
 

@@ -9,7 +9,7 @@ mod status;
 
 use std::time::Duration;
 
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, connection::Builder};
 
 pub use jobs::JobOutcome;
 pub use status::UnitStatus;
@@ -19,6 +19,8 @@ use proxies::ManagerProxy;
 
 /// systemd answers at once but for a daemon-reload, whose generators may take long on a slow switch.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// A connection to the system's systemd.
 #[derive(Clone)]
@@ -31,12 +33,17 @@ pub struct Units {
 impl Units {
     /// Connects to the system bus. Needs a tokio runtime.
     pub async fn connect() -> Result<Self, SonicError> {
+        Self::connect_by(Builder::system()).await
+    }
+
+    /// Connects to another bus on which a systemd is, by its D-Bus address.
+    pub async fn connect_to(address: &str) -> Result<Self, SonicError> {
+        Self::connect_by(Builder::address(address)).await
+    }
+
+    async fn connect_by(builder: Builder<'_>) -> Result<Self, SonicError> {
         let unreachable = |source| SonicError::BusUnreachable { source };
-        let bus = zbus::connection::Builder::system()
-            .method_timeout(ANSWER_TIME_MAX)
-            .build()
-            .await
-            .map_err(unreachable)?;
+        let bus = builder.method_timeout(ANSWER_TIME_MAX).build().await.map_err(unreachable)?;
         let manager = ManagerProxy::new(&bus).await.map_err(unreachable)?;
         Ok(Self { bus, manager, deadline: None })
     }
@@ -62,8 +69,11 @@ impl Units {
 
     /// Forgets the failures and starts of a unit, so that neither its state nor its start limit stands in the way.
     pub async fn reset_failed(&self, unit: &str) -> Result<(), SonicError> {
-        let reset = self.manager.reset_failed_unit(unit).await;
-        reset.map_err(|e| failed(format!("reset {unit}"), unit, e))
+        match self.manager.reset_failed_unit(unit).await {
+            // One that systemd has not loaded has nothing to forget.
+            Err(error) if is_named(&error, NO_SUCH_UNIT) => Ok(()),
+            answer => answer.map_err(|e| failed(format!("reset {unit}"), unit, e)),
+        }
     }
 
     /// Lets a unit start at boot. Reloads systemd, as systemctl does; so do the next three.
@@ -100,9 +110,21 @@ impl Units {
         self.daemon_reload().await
     }
 
+    /// Asks systemd to send signals at all. It remembers for as long as the connection lasts.
+    async fn listen(&self) -> zbus::Result<()> {
+        match self.manager.subscribe().await {
+            Err(error) if is_named(&error, "org.freedesktop.systemd1.AlreadySubscribed") => Ok(()),
+            answer => answer,
+        }
+    }
+
     async fn load(&self, unit: &str) -> Result<OwnedObjectPath, SonicError> {
         self.manager.load_unit(unit).await.map_err(|e| failed(format!("show {unit}"), unit, e))
     }
+}
+
+fn is_named(error: &zbus::Error, wanted: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(name, ..) if name.as_str() == wanted)
 }
 
 /// What an error reply means.
@@ -124,7 +146,7 @@ fn failed(doing: String, unit: &str, error: zbus::Error) -> SonicError {
             Fdo::Disconnected(_) | Fdo::ServiceUnknown(_) | Fdo::NameHasNoOwner(_) => {
                 SonicError::BusUnreachable { source: error }
             }
-            other => SonicError::BusRefused { doing, text: other.to_string() },
+            other => SonicError::BusRefused { doing, text: without_name(&other.to_string()) },
         },
         zbus::Error::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => {
             SonicError::TimedOut { what: format!("systemd's answer to {doing}"), after: ANSWER_TIME_MAX }
@@ -136,13 +158,21 @@ fn failed(doing: String, unit: &str, error: zbus::Error) -> SonicError {
     }
 }
 
+/// The bus's own errors put their name before systemd's sentence; the sentence says it better.
+fn without_name(text: &str) -> String {
+    match text.split_once(": ") {
+        Some((name, sentence)) if name.starts_with("org.freedesktop.") => sentence.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
 /// systemd's own error names, and those of the bus that zbus passes on by name.
 fn by_name(name: &str, doing: String, unit: String, text: String) -> SonicError {
     match name {
         // The last two are what enabling or masking a unit without a file says.
-        "org.freedesktop.systemd1.NoSuchUnit"
-        | "org.freedesktop.DBus.Error.FileNotFound"
-        | "System.Error.ENOENT" => SonicError::NoSuchUnit { unit },
+        NO_SUCH_UNIT | "org.freedesktop.DBus.Error.FileNotFound" | "System.Error.ENOENT" => {
+            SonicError::NoSuchUnit { unit }
+        }
         "org.freedesktop.systemd1.UnitMasked" => SonicError::UnitMasked { unit },
         "org.freedesktop.DBus.Error.AccessDenied"
         | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => SonicError::BusDenied { doing },
