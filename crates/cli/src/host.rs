@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchyard_core::{
-    ContainerId, Copy, FeatureName, Instance, Knobs, Local, Plan, Reason, Refusal, RowChange, Step, View,
-    resolve,
+    ContainerId, Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal,
+    RemoteState, RowChange, Step, View, resolve,
 };
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs};
@@ -97,9 +97,24 @@ impl Host {
             Some(container) if container.running => Local::Running,
             Some(_) => Local::Stopped,
         };
-        let pods = if KUBERNETES { self.engine.pods(instance).await? } else { Vec::new() };
+        let pods = if KUBERNETES { self.pods(instance, &row).await? } else { Vec::new() };
         let instance = instance.clone();
         Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods })
+    }
+
+    /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,
+    /// the engine answers once its start is over. Taken for gone it would have to ask again, and again.
+    async fn pods(&mut self, instance: &Instance, row: &FeatureState) -> Result<Vec<Pod>, CliError> {
+        let mut pods = self.engine.pods(instance).await?;
+        if let (RemoteState::Pending | RemoteState::Ready, Some(asker)) =
+            (row.remote_state, &row.remote_container_id)
+            && !pods.iter().any(|pod| pod.id.same_as(asker))
+            && let Some(container) = self.engine.container(asker.as_str()).await?
+            && container.running
+        {
+            pods.push(Pod { id: container.id });
+        }
+        Ok(pods)
     }
 
     /// Decides on what is and carries it out, until nothing came in between.
