@@ -34,4 +34,4 @@ pub use state::{
 };
 pub use stop::{ended, kill, stop};
 pub use view::{Local, Pod, View};
-pub use wait::{Waiting, wait};
+pub use wait::{Waiting, wait, why_ended};

@@ -39,7 +39,7 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         return answer;
     }
     if view.row.current_owner != CurrentOwner::None || view.wanted() == SetOwner::Local {
-        return Waiting::Over(ended(view), Reason::ContainerEnded);
+        return Waiting::Over(ended(view), why_ended(view));
     }
     if goes_down(view) {
         // Written beside this process, by a stop of the unit or by whoever tidied up after an earlier run of it:
@@ -47,6 +47,12 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         return Waiting::Over(untouched(view), Reason::UnitStopped);
     }
     await_pod(view, idle, knobs)
+}
+
+/// Why the copy that was watched runs no more: it ended by itself, or by a stop of the unit, which says down before it
+/// acts and ends this very wait.
+pub fn why_ended(view: &View) -> Reason {
+    if goes_down(view) { Reason::UnitStopped } else { Reason::ContainerEnded }
 }
 
 /// Nobody runs and Kubernetes is wanted: the hand-shake, or the way home.
@@ -144,4 +150,34 @@ fn pod_row_repair(view: &View, pod: &ContainerId) -> Option<RowChange> {
 /// A unit that goes down says so before it stops its copy: that is no error to be repaired.
 fn goes_down(view: &View) -> bool {
     view.row.system_state == Some(SystemState::Down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FeatureConfig, FeatureName, FeatureState, Instance};
+
+    #[test]
+    fn a_copy_that_ends_while_its_unit_is_stopped_did_not_end_by_itself() {
+        let row = FeatureState {
+            system_state: Some(SystemState::Up),
+            current_owner: CurrentOwner::Local,
+            ..FeatureState::default()
+        };
+        let crashed = View {
+            instance: Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            kubernetes: true,
+            server_answers: true,
+            config: FeatureConfig::default(),
+            row,
+            local: Local::Stopped,
+            pods: Vec::new(),
+        };
+        let mut stopped = crashed.clone();
+        stopped.row.system_state = Some(SystemState::Down);
+        assert_eq!(why_ended(&crashed), Reason::ContainerEnded);
+        assert_eq!(why_ended(&stopped), Reason::UnitStopped);
+        let knobs = Knobs::default();
+        assert!(matches!(wait(&stopped, Duration::ZERO, &knobs), Waiting::Over(_, Reason::UnitStopped)));
+    }
 }

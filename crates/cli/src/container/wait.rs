@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use switchyard_core::{Copy, Instance, Knobs, Local, Reason, RowChange, View, Waiting, ended, wait};
+use switchyard_core::{
+    Copy, Instance, Knobs, Local, Reason, RowChange, View, Waiting, ended, wait, why_ended,
+};
 use switchyard_engine::{Ended, EngineError};
 use switchyard_sonic::Changes;
 use tokio::time::sleep;
@@ -186,7 +188,7 @@ impl Watcher {
     /// restart.
     async fn record_end(&mut self) {
         let recorded = match self.host.view(&self.instance).await {
-            Ok(view) => self.host.record("wait", &view, &ended(&view), Reason::ContainerEnded).map(|_| ()),
+            Ok(view) => self.host.record("wait", &view, &ended(&view), why_ended(&view)).map(|_| ()),
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {
