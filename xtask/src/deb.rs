@@ -98,14 +98,17 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
     let version = env!("CARGO_PKG_VERSION");
     add_control(variant, &tree, version)?;
     let package = workspace().join(format!("target/deb/{}_{version}_amd64.deb", variant.package));
+    // Whoever reads the package meanwhile, to install it on a switch, reads a whole one.
+    let unfinished = package.with_extension("unfinished");
     let built = Command::new("dpkg-deb")
         .env("SOURCE_DATE_EPOCH", last_commit_time()?)
         .args(["--root-owner-group", "--build"])
         .arg(&tree.root)
-        .arg(&package)
+        .arg(&unfinished)
         .output()
         .context("cannot run dpkg-deb")?;
     ensure!(built.status.success(), "dpkg-deb: {}", String::from_utf8_lossy(&built.stderr).trim());
+    fs::rename(&unfinished, &package)?;
     Ok(package)
 }
 
