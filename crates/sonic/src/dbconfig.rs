@@ -83,7 +83,9 @@ impl DbConfig {
         // What the file lists comes last and so counts.
         let databases = shipped
             .chain(listed.iter().map(|(name, entry)| (name.as_str(), entry)))
-            .map(|(name, entry)| (name.to_owned(), address(name, entry, instances)))
+            .map(|(name, entry)| {
+                (name.to_owned(), address(name, entry, instances).map(|at| as_mounted(at, file)))
+            })
             .collect();
         Ok(Self { file: file.into(), databases })
     }
@@ -149,6 +151,21 @@ fn address(
         id,
         separator: separator.to_owned(),
     })
+}
+
+/// In the container of an ASIC the namespace's directory `/var/run/redisN` is mounted as `/var/run/redis`, while the
+/// file in it still names sockets by their place on the host (SONIC.md 1.2, 6.2).
+fn as_mounted(mut address: DbAddress, file: &Path) -> DbAddress {
+    let mounted = || {
+        let socket = address.socket.as_ref()?;
+        let directory = file.parent()?.parent()?;
+        let here = directory.join(socket.file_name()?);
+        (socket.parent() != Some(directory) && !socket.exists() && here.exists()).then_some(here)
+    };
+    if let Some(here) = mounted() {
+        address.socket = Some(here);
+    }
+    address
 }
 
 /// A number, or a text that is one: both are found in the field.

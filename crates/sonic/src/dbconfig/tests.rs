@@ -107,6 +107,27 @@ fn a_missing_file_and_an_unknown_database_are_told_apart() {
     assert!(matches!(error, SonicError::UnknownDatabase { .. }), "{error}");
 }
 
+#[test]
+fn in_the_container_of_an_asic_the_socket_is_found_where_its_directory_is_mounted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mounted = directory.path().join("redis");
+    std::fs::create_dir_all(mounted.join("sonic-db")).unwrap();
+    let file = mounted.join("sonic-db/database_config.json");
+    let on_host = directory.path().join("redis7/redis.sock");
+    let content = format!(
+        r#"{{"INSTANCES": {{"redis": {{"unix_socket_path": "{}"}}}}, "DATABASES": {{}}}}"#,
+        on_host.display()
+    );
+    std::fs::write(&file, content).unwrap();
+    let socket = || DbConfig::load(&file).unwrap().address("STATE_DB").unwrap().socket.clone();
+    assert_eq!(socket(), Some(on_host.clone()), "nothing is mounted here");
+    std::fs::write(mounted.join("redis.sock"), "").unwrap();
+    assert_eq!(socket(), Some(mounted.join("redis.sock")));
+    std::fs::create_dir_all(on_host.parent().unwrap()).unwrap();
+    std::fs::write(&on_host, "").unwrap();
+    assert_eq!(socket(), Some(on_host), "on the host the file means what it says");
+}
+
 /// JSON of about the right shape, with anything in it.
 fn any_config() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
