@@ -13,7 +13,7 @@ use futures_util::{
 
 use crate::{
     Db, DbAddress, SonicError,
-    db::{clients, unreachable},
+    db::{clients, is_denied, unreachable},
 };
 
 /// So long may subscribing to one server take.
@@ -85,6 +85,7 @@ async fn listen(server: &DbAddress, names: &[String]) -> Result<redis::aio::PubS
         };
         match tokio::time::timeout(SUBSCRIBE_TIME_MAX, subscribed).await {
             Ok(Ok(messages)) => return Ok(messages),
+            Ok(Err(error)) if is_denied(&error) => return Err(unreachable(server, error)),
             Ok(Err(error)) => first_failure = first_failure.or(Some(unreachable(server, error))),
             Err(_) => {
                 let what = format!("subscribing to Redis at {server}");

@@ -28,7 +28,7 @@ pub struct Db {
 }
 
 impl Db {
-    /// Connects: by the Unix socket if there is one, else or if that fails by TCP.
+    /// Connects: by the Unix socket if there is one, else or if nobody answers there by TCP.
     pub fn open(address: &DbAddress) -> Result<Self, SonicError> {
         Ok(Self { address: address.clone(), connection: connect(address)? })
     }
@@ -189,6 +189,8 @@ fn connect(address: &DbAddress) -> Result<Connection, SonicError> {
     for client in clients(address)? {
         match client.get_connection_with_timeout(ANSWER_TIME_MAX).and_then(with_timeouts) {
             Ok(connection) => return Ok(connection),
+            // Who may not use the socket must not get in by another door.
+            Err(error) if is_denied(&error) => return Err(unreachable(address, error)),
             Err(error) => first_failure = first_failure.or(Some(error)),
         }
     }
@@ -203,7 +205,7 @@ fn with_timeouts(connection: Connection) -> Result<Connection, RedisError> {
 }
 
 /// The library shares its I/O errors, so the cause lies below an [`Arc`].
-fn is_denied(error: &RedisError) -> bool {
+pub(crate) fn is_denied(error: &RedisError) -> bool {
     error
         .source()
         .and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>())

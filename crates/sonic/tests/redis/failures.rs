@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Command,
     thread,
@@ -131,16 +132,19 @@ fn files_that_are_still_being_written_at_boot_are_waited_for() {
 #[test]
 fn helper_that_opens_a_socket_as_somebody_without_rights() {
     let Some(socket) = std::env::var_os("TEST_SOCKET") else { return };
+    let other_door = TcpListener::bind("127.0.0.1:0").unwrap();
+    other_door.set_nonblocking(true).unwrap();
     let address = DbAddress {
         socket: Some(socket.into()),
         host: "127.0.0.1".into(),
-        port: None,
+        port: Some(other_door.local_addr().unwrap().port()),
         id: 6,
         separator: "|".into(),
     };
     let error = Db::open(&address).err().expect("nobody must not be let in");
     assert!(matches!(error, SonicError::RedisDenied { .. }), "{error}");
     assert!(error.to_string().contains("group redis"), "{error}");
+    assert!(other_door.accept().is_err(), "TCP was tried in spite of the refusal");
     println!("denied as expected");
 }
 
