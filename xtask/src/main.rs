@@ -33,7 +33,7 @@ enum Command {
         no_kubernetes: bool,
     },
     /// Install, upgrade, abort, remove and purge the packages in an empty Debian, and compare file trees
-    DebTest,
+    DebTest(deb_test::Arguments),
     /// Boot a virtual switch and tell the life of a feature on it
     Demo,
     /// Run every test, as CI does
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             println!("{}", package.display());
             ExitCode::SUCCESS
         }),
-        Command::DebTest => deb_test::run().map(|()| ExitCode::SUCCESS),
+        Command::DebTest(arguments) => deb_test::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo => demo::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench => bench::run(),
