@@ -83,6 +83,11 @@ fn ask_kube(asking: &Asking<'_>) -> Answer {
             Answer::Wait(Reason::NotConfiguredYet)
         };
     };
+    if is_recorded(asking) && asking.row.system_state == Some(SystemState::Up) {
+        // The host found it running when the row was lost; it had only waited. Should the owner have changed since,
+        // it is stopped as one that runs.
+        return Answer::RecordAndRun(take_turn(asking), Reason::HasTurn);
+    }
     if config.set_owner == SetOwner::Local {
         return Answer::Wait(Reason::OwnerIsLocal);
     }
@@ -91,10 +96,6 @@ fn ask_kube(asking: &Asking<'_>) -> Answer {
         None => return Answer::Wait(Reason::HostHasNotSpoken),
         Some(SystemState::Down) => return Answer::Wait(Reason::UnitIsDown),
         Some(SystemState::Up) => {}
-    }
-    if is_recorded(asking) {
-        // The host found it running when the row was lost; it had only waited.
-        return Answer::RecordAndRun(take_turn(asking), Reason::HasTurn);
     }
     match asking.row.remote_state {
         RemoteState::Ready if is_mine(asking) => Answer::RecordAndRun(take_turn(asking), Reason::HasTurn),

@@ -6,9 +6,9 @@ use crate::lies::Lie;
 use crate::scenario::{Moves, Scenario};
 use crate::translate::{small_steps, view};
 use crate::unit::{Outcome, carry, restart};
-use crate::world::{Agent, Errand, Unit, World};
+use crate::world::{Agent, Errand, Pod, Unit, World};
 
-pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     match &world.agent {
         Agent::Absent => {}
         Agent::Watches => moves.add("the agent looks", |to| look(scenario, to)),
@@ -28,11 +28,11 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
                 }),
                 // The plan is made at once; nothing else is on the list then.
                 Errand::BringDown => moves.add("the agent decides to bring it down", |to| {
-                    let view = view(to, &Scenario::rows(to), scenario.fallback);
+                    let view = view(to, Scenario::rows(to), scenario.fallback);
                     to.agent = Agent::Carries(small_steps(&stop(&view).steps));
                 }),
                 Errand::Restart => moves.add("the agent restarts the unit", |to| {
-                    restart(to, true);
+                    restart(to, scenario.lie != Lie::PlainRestart);
                     to.agent = rest;
                 }),
             }
@@ -41,10 +41,12 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
 }
 
 fn look(scenario: &Scenario, world: &mut World) {
-    let mut view = view(world, &Scenario::rows(world), scenario.fallback);
-    if scenario.lie == Lie::NoneIsMismatch && view.row.current_owner == CurrentOwner::None {
-        view.row.current_owner = CurrentOwner::Kube;
-    }
+    let mut view = view(world, Scenario::rows(world), scenario.fallback);
+    view.row.current_owner = match (scenario.lie, view.row.current_owner) {
+        (Lie::NoneIsMismatch, CurrentOwner::None) => CurrentOwner::Kube,
+        (Lie::PodSeemsLocal, CurrentOwner::Kube) => CurrentOwner::Local,
+        (_, owner) => owner,
+    };
     let unit = match world.unit {
         Unit::Off => switchyard_core::Unit::Off,
         Unit::Pre | Unit::Stopping(_) => switchyard_core::Unit::Busy,
@@ -53,12 +55,17 @@ fn look(scenario: &Scenario, world: &mut World) {
     };
     let steps = reconcile(&AgentView { view: &view, unit, same_as_local: scenario.same_as_local });
     let errands: Vec<_> = steps.iter().filter_map(|step| errand(world, step)).collect();
+    let errands = if scenario.lie == Lie::LeftAlone { without_bring_down(errands) } else { errands };
     if errands.contains(&Errand::Restart) && as_wanted(world) {
         world.wronged = true;
     }
     if !errands.is_empty() {
         world.agent = Agent::Does(errands);
     }
+}
+
+fn without_bring_down(errands: Vec<Errand>) -> Vec<Errand> {
+    errands.into_iter().filter(|errand| *errand != Errand::BringDown).collect()
 }
 
 /// An errand that would change nothing is not run.
@@ -76,6 +83,6 @@ fn as_wanted(world: &World) -> bool {
         && world.row.system != Some(SystemState::Down)
         && match world.wanted {
             SetOwner::Local => world.local.runs(),
-            SetOwner::Kube => world.pods.iter().any(|pod| pod.runs_payload()),
+            SetOwner::Kube => world.pods.iter().any(Pod::runs_payload),
         }
 }

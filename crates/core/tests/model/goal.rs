@@ -6,11 +6,22 @@ use crate::scenario::Scenario;
 use crate::world::{Agent, Gate, Id, LOCAL_ID, Local, NO_ID, Pod, Row, Unit, Who, World};
 
 /// What can be seen from outside; what programs are just thinking is left out.
-pub fn visible(world: &World) -> (Row, bool, bool, bool, Vec<Option<(Id, bool)>>, Unit) {
+#[derive(PartialEq, Eq)]
+pub(crate) struct Visible {
+    row: Row,
+    label: bool,
+    orders: bool,
+    local: bool,
+    pods: Vec<Option<(Id, bool)>>,
+    unit: Unit,
+}
+
+pub(crate) fn visible(world: &World) -> Visible {
     let pods = world.pods.iter().map(|pod| pod.id().map(|id| (id, pod.runs_payload()))).collect();
     // Without an image the unit fails again and again until systemd gives it up.
     let unit = if no_image(world) { Unit::AutoRestart } else { world.unit };
-    (world.row, world.label, world.orders, world.local.runs(), pods, unit)
+    let (label, orders, local) = (world.label, world.orders, world.local.runs());
+    Visible { row: world.row, label, orders, local, pods, unit }
 }
 
 fn no_image(world: &World) -> bool {
@@ -18,13 +29,13 @@ fn no_image(world: &World) -> bool {
 }
 
 /// The copy that runs.
-pub fn running(world: &World) -> Option<Who> {
+pub(crate) fn running(world: &World) -> Option<Who> {
     let pod = world.pods.iter().find(|pod| pod.runs_payload()).and_then(Pod::id);
     if world.local.runs() { Some(Who::Local) } else { pod.map(Who::Pod) }
 }
 
 /// What this world, in which nothing happens any more, owes us.
-pub fn missed(scenario: &Scenario, world: &World) -> Option<&'static str> {
+pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str> {
     let agent = world.agent != Agent::Absent;
     if !world.unit_wanted {
         // Without the daemon a unit whose start was broken off leaves behind what it had begun.

@@ -3,10 +3,10 @@
 
 use crate::world::{Agent, Change, Gate, Id, LOCAL_ID, Main, NO_ID, Pod, Row, Script, Step, Who, World};
 
-pub fn fresh_id(world: &World) -> Id {
+pub(crate) fn fresh_id(world: &World) -> Id {
     let mut known = Vec::new();
     world.speaks_of(&mut known);
-    (LOCAL_ID + 1..).find(|id| !known.contains(id)).expect("a world speaks of fewer than 250 ids")
+    (LOCAL_ID + 1..=Id::MAX).find(|id| !known.contains(id)).expect("a world speaks of fewer than 250 ids")
 }
 
 trait SpeaksOf {
@@ -15,7 +15,9 @@ trait SpeaksOf {
 
 impl<T: SpeaksOf> SpeaksOf for Vec<T> {
     fn speaks_of(&self, known: &mut Vec<Id>) {
-        self.iter().for_each(|item| item.speaks_of(known));
+        for item in self {
+            item.speaks_of(known);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::translate::{self, FEATURE, config, long_id, small_change};
 use crate::unit::forget_condition;
 use crate::world::{Gate, Id, Local, Pod, Version, Who, World};
 
-pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     if world.server {
         moves.add("the kubelet hears what the cluster wants", |to| to.orders = to.label && to.manifest);
     }
@@ -76,7 +76,10 @@ fn pod_moves(scenario: &Scenario, world: &World, at: usize, moves: &mut Moves<'_
 }
 
 fn answer(scenario: &Scenario, world: &World, side: Side, id: Option<Id>, asked: bool) -> Answer {
-    let row = translate::row(&world.row);
+    let mut row = translate::row(world.row);
+    if scenario.lie == Lie::OwnNameHidden {
+        row.container_id = None;
+    }
     let config = config(world.wanted, scenario.fallback);
     let own = id.filter(|_| scenario.ids).map(long_id);
     let id = match scenario.lie {
@@ -103,7 +106,7 @@ fn own_version(scenario: &Scenario, side: Side) -> &'static switchyard_core::Ver
 }
 
 /// Whether a copy has recorded its leave, so that it ends by itself.
-pub fn leaves_by_itself(world: &World, who: Who) -> bool {
+pub(crate) fn leaves_by_itself(world: &World, who: Who) -> bool {
     match who {
         Who::Local => world.local == Local::Leaving,
         Who::Pod(id) => world.pods.contains(&Pod::Up(id, Gate::Leaves)),
@@ -111,13 +114,13 @@ pub fn leaves_by_itself(world: &World, who: Who) -> bool {
 }
 
 /// A copy that runs the payload records its leave; the payload ends after that.
-pub fn leave_by(scenario: &Scenario, world: &mut World, who: Who) {
+pub(crate) fn leave_by(scenario: &Scenario, world: &mut World, who: Who) {
     let (side, id) = match who {
         Who::Local if world.local == Local::Running => (Side::Local, None),
         Who::Pod(id) if world.pods.contains(&Pod::Up(id, Gate::Runs)) => (Side::Kube, Some(id)),
         Who::Local | Who::Pod(_) => return,
     };
-    let row = translate::row(&world.row);
+    let row = translate::row(world.row);
     let config = config(world.wanted, scenario.fallback);
     let change = leave(&Asking {
         feature: &FEATURE,

@@ -10,8 +10,7 @@
 //! Worlds are explored in the order of how much trouble they took, each once, with all the trouble that is left:
 //! a world that is reached again with less of it has nothing new to show.
 
-use std::collections::HashMap;
-
+use ahash::AHashMap;
 use stateright::Model;
 
 use crate::goal;
@@ -20,17 +19,19 @@ use crate::story::describe;
 use crate::world::World;
 
 /// All reachable worlds and the quiet moves between them.
-pub struct Graph {
-    pub worlds: Vec<World>,
-    edges: Vec<Vec<u32>>,
+pub(crate) struct Graph {
+    pub(crate) worlds: Vec<World>,
+    edges: Vec<Vec<usize>>,
     /// How each was first reached.
-    from: Vec<Option<(u32, &'static str)>>,
+    from: Vec<Option<(usize, &'static str)>>,
+    /// The sets of worlds that a quiet switch can end in.
+    ends: Vec<Vec<usize>>,
 }
 
 impl Graph {
-    pub fn explore(scenario: &Scenario) -> Self {
-        let mut graph = Self { worlds: Vec::new(), edges: Vec::new(), from: Vec::new() };
-        let mut known = HashMap::new();
+    pub(crate) fn explore(scenario: &Scenario) -> Self {
+        let mut graph = Self { worlds: Vec::new(), edges: Vec::new(), from: Vec::new(), ends: Vec::new() };
+        let mut known = AHashMap::new();
         let mut layer = Vec::new();
         for world in scenario.init_states() {
             graph.node(&mut known, World { trouble: 0, ..world }, None, &mut layer);
@@ -41,18 +42,18 @@ impl Graph {
             while at < layer.len() {
                 let node = layer[at];
                 at += 1;
-                let world = graph.worlds[node as usize].clone();
+                let world = graph.worlds[node].clone();
                 let mut edges = Vec::new();
                 for found in scenario.quiet_moves(&world) {
                     edges.push(graph.node(&mut known, found.to, Some((node, found.what)), &mut layer));
                 }
                 edges.sort_unstable();
                 edges.dedup();
-                graph.edges[node as usize] = edges;
+                graph.edges[node] = edges;
             }
             if trouble_left > 0 {
                 for node in layer {
-                    let world = graph.worlds[node as usize].clone();
+                    let world = graph.worlds[node].clone();
                     for found in scenario.troubles(&world) {
                         graph.node(&mut known, found.to, Some((node, found.what)), &mut next_layer);
                     }
@@ -60,19 +61,25 @@ impl Graph {
             }
             layer = next_layer;
         }
+        graph.ends = graph.find_ends();
         graph
+    }
+
+    /// One world of each set that a quiet switch can end in.
+    pub(crate) fn rests(&self) -> impl ExactSizeIterator<Item = &World> {
+        self.ends.iter().map(|end| &self.worlds[end[0]])
     }
 
     /// The number of this world; a new one waits in `unexplored`.
     fn node(
         &mut self,
-        known: &mut HashMap<World, u32>,
+        known: &mut AHashMap<World, usize>,
         world: World,
-        from: Option<(u32, &'static str)>,
-        unexplored: &mut Vec<u32>,
-    ) -> u32 {
+        from: Option<(usize, &'static str)>,
+        unexplored: &mut Vec<usize>,
+    ) -> usize {
         *known.entry(world).or_insert_with_key(|world| {
-            let node = u32::try_from(self.worlds.len()).expect("fewer worlds than 2^32");
+            let node = self.worlds.len();
             self.worlds.push(world.clone());
             self.edges.push(Vec::new());
             self.from.push(from);
@@ -81,21 +88,21 @@ impl Graph {
         })
     }
 
-    /// The sets of worlds that a quiet switch can end in.
-    pub fn ends(&self) -> Vec<Vec<u32>> {
+    fn find_ends(&self) -> Vec<Vec<usize>> {
         let components = self.components();
         let mut of = vec![0; self.worlds.len()];
         for (number, component) in components.iter().enumerate() {
-            component.iter().for_each(|node| of[*node as usize] = number);
+            for node in component {
+                of[*node] = number;
+            }
         }
-        let leaves =
-            |node: u32| self.edges[node as usize].iter().any(|to| of[*to as usize] != of[node as usize]);
+        let leaves = |node: usize| self.edges[node].iter().any(|to| of[*to] != of[node]);
         components.into_iter().filter(|component| !component.iter().any(|node| leaves(*node))).collect()
     }
 
     /// Strongly connected components (Tarjan), without recursion.
-    fn components(&self) -> Vec<Vec<u32>> {
-        const UNSEEN: u32 = u32::MAX;
+    fn components(&self) -> Vec<Vec<usize>> {
+        const UNSEEN: usize = usize::MAX;
         let mut order = vec![UNSEEN; self.worlds.len()];
         let mut low = vec![0; self.worlds.len()];
         let mut on_stack = vec![false; self.worlds.len()];
@@ -113,7 +120,7 @@ impl Graph {
                     stack.push(node);
                     on_stack[node] = true;
                 }
-                if let Some(to) = self.edges[node].get(edge).map(|to| *to as usize) {
+                if let Some(to) = self.edges[node].get(edge).copied() {
                     calls.push((node, edge + 1));
                     if order[to] == UNSEEN {
                         calls.push((to, 0));
@@ -128,8 +135,10 @@ impl Graph {
                         .rposition(|on| *on == node)
                         .expect("a node is on the stack until its component is found");
                     let component: Vec<_> = stack.drain(start..).collect();
-                    component.iter().for_each(|member| on_stack[*member] = false);
-                    found.push(component.into_iter().map(|member| member as u32).collect());
+                    for member in &component {
+                        on_stack[*member] = false;
+                    }
+                    found.push(component);
                 }
                 if let Some((parent, _)) = calls.last() {
                     low[*parent] = low[*parent].min(low[node]);
@@ -140,11 +149,11 @@ impl Graph {
     }
 
     /// What is wrong in the end, and how it came to that; nothing if all ends are good.
-    pub fn complaint(&self, scenario: &Scenario) -> Option<String> {
-        self.ends().iter().find_map(|end| {
-            let first = &self.worlds[end[0] as usize];
+    pub(crate) fn complaint(&self, scenario: &Scenario) -> Option<String> {
+        self.ends.iter().find_map(|end| {
+            let first = &self.worlds[end[0]];
             let bad = end.iter().find_map(|node| {
-                let world = &self.worlds[*node as usize];
+                let world = &self.worlds[*node];
                 let wrong = goal::missed(scenario, world).or_else(|| {
                     (goal::visible(world) != goal::visible(first)).then_some("it never comes to rest")
                 })?;
@@ -154,13 +163,13 @@ impl Graph {
         })
     }
 
-    fn story(&self, node: u32) -> String {
+    fn story(&self, node: usize) -> String {
         let mut lines = Vec::new();
         let mut at = Some((node, ""));
         while let Some((node, _)) = at {
-            let from = self.from[node as usize];
+            let from = self.from[node];
             let what = from.map_or("at first", |(_, what)| what);
-            lines.push(format!("{what:<48} {}", describe(&self.worlds[node as usize])));
+            lines.push(format!("{what:<48} {}", describe(&self.worlds[node])));
             at = from;
         }
         lines.reverse();

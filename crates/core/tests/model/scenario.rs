@@ -7,32 +7,35 @@ use crate::lies::Lie;
 use crate::world::{Agent, GONE, Local, Main, Pod, Row, Rows, Script, Unit, Verb, World};
 use crate::{agent, pods, trouble, unit, watcher};
 
+pub(crate) const ONE_PAYLOAD: &str = "never two payloads";
+pub(crate) const AS_WANTED: &str = "the agent restarts nothing that is as wanted";
+
 /// What does not change while the events do.
 #[derive(Clone, Debug)]
-pub struct Scenario {
-    pub name: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
     /// How many pods of the feature the cluster may bring at once.
-    pub pods: usize,
+    pub(crate) pods: usize,
     /// Whether containers of pods can find out their own id.
-    pub ids: bool,
-    pub local_image: bool,
-    pub fallback: bool,
+    pub(crate) ids: bool,
+    pub(crate) local_image: bool,
+    pub(crate) fallback: bool,
     /// Whether the pod's image is the local one.
-    pub same_as_local: bool,
-    pub agent: bool,
+    pub(crate) same_as_local: bool,
+    pub(crate) agent: bool,
     /// Whether the local image makes the start-up call.
-    pub local_asks: bool,
+    pub(crate) local_asks: bool,
     /// Whether containers record that they are about to end.
-    pub leaves: bool,
+    pub(crate) leaves: bool,
     /// Whether the world may move between reading the rows and reading the engine.
-    pub torn: bool,
+    pub(crate) torn: bool,
     /// How much may go wrong, and how often the operator changes his mind, on one path.
-    pub trouble: u8,
-    pub lie: Lie,
+    pub(crate) trouble: u8,
+    pub(crate) lie: Lie,
 }
 
 impl Scenario {
-    pub const fn new(name: &'static str) -> Self {
+    pub(crate) const fn new(name: &'static str) -> Self {
         Self {
             name,
             pods: 1,
@@ -49,12 +52,12 @@ impl Scenario {
         }
     }
 
-    pub fn rows(world: &World) -> Rows {
+    pub(crate) fn rows(world: &World) -> Rows {
         Rows { row: world.row, wanted: world.wanted, server: world.server }
     }
 
     /// What the switch and the cluster do by themselves.
-    pub fn quiet_moves(&self, world: &World) -> Vec<Move> {
+    pub(crate) fn quiet_moves(&self, world: &World) -> Vec<Move> {
         let mut moves = Moves { from: world, found: Vec::new() };
         unit::moves(self, world, &mut moves);
         watcher::moves(self, world, &mut moves);
@@ -64,7 +67,7 @@ impl Scenario {
     }
 
     /// What the operator does and what goes wrong.
-    pub fn troubles(&self, world: &World) -> Vec<Move> {
+    pub(crate) fn troubles(&self, world: &World) -> Vec<Move> {
         let mut moves = Moves { from: world, found: Vec::new() };
         trouble::moves(self, world, &mut moves);
         moves.found
@@ -73,19 +76,19 @@ impl Scenario {
 
 /// One thing that can happen next, and the world after it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Move {
-    pub what: &'static str,
-    pub to: World,
+pub(crate) struct Move {
+    pub(crate) what: &'static str,
+    pub(crate) to: World,
 }
 
 /// Collects what can happen. What changes nothing did not happen.
-pub struct Moves<'a> {
+pub(crate) struct Moves<'a> {
     from: &'a World,
     found: Vec<Move>,
 }
 
 impl Moves<'_> {
-    pub fn add(&mut self, what: &'static str, change: impl FnOnce(&mut World)) {
+    pub(crate) fn add(&mut self, what: &'static str, change: impl FnOnce(&mut World)) {
         let mut to = self.from.clone();
         change(&mut to);
         if to != *self.from {

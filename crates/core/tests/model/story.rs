@@ -4,7 +4,7 @@ use crate::scenario::Move;
 use crate::world::{Gate, Local, Pod, World};
 
 /// The events with the world after each, one a line.
-pub fn tell(path: &[(World, Option<Move>)]) -> String {
+pub(crate) fn tell(path: &[(World, Option<Move>)]) -> String {
     let mut lines = Vec::new();
     let mut what = "at first";
     for (world, next) in path {
@@ -15,7 +15,7 @@ pub fn tell(path: &[(World, Option<Move>)]) -> String {
 }
 
 /// One world in one line.
-pub fn describe(world: &World) -> String {
+pub(crate) fn describe(world: &World) -> String {
     let row = &world.row;
     let system = row.system.map_or("absent", switchyard_core::SystemState::as_str);
     let pods: Vec<_> = world.pods.iter().map(pod).collect();

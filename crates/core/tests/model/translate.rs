@@ -8,7 +8,7 @@ use switchyard_core::{
 
 use crate::world::{Change, GONE, Id, LOCAL_ID, Local, NO_ID, Pod, Row, Rows, Step, Version, Who, World};
 
-pub static FEATURE: LazyLock<FeatureName> = LazyLock::new(|| FeatureName::parse("snmp").unwrap());
+pub(crate) static FEATURE: LazyLock<FeatureName> = LazyLock::new(|| FeatureName::parse("snmp").unwrap());
 static LOCAL_VERSION: LazyLock<switchyard_core::Version> = LazyLock::new(|| version_text("1.0"));
 static POD_VERSION: LazyLock<switchyard_core::Version> = LazyLock::new(|| version_text("2.0"));
 /// The engine reports sixty-four digits, rows hold the first twelve.
@@ -20,7 +20,7 @@ fn version_text(text: &str) -> switchyard_core::Version {
     switchyard_core::Version::parse(text).unwrap()
 }
 
-pub fn version(version: Version) -> Option<&'static switchyard_core::Version> {
+pub(crate) fn version(version: Version) -> Option<&'static switchyard_core::Version> {
     match version {
         Version::Unknown => None,
         Version::Local => Some(&LOCAL_VERSION),
@@ -32,7 +32,7 @@ fn small_version(version: &switchyard_core::Version) -> Version {
     if *version == *LOCAL_VERSION { Version::Local } else { Version::Pod }
 }
 
-pub fn long_id(id: Id) -> &'static ContainerId {
+pub(crate) fn long_id(id: Id) -> &'static ContainerId {
     &LONG_IDS[usize::from(id)]
 }
 
@@ -44,14 +44,14 @@ fn row_id(id: Id) -> Option<ContainerId> {
     }
 }
 
-pub fn small_id(id: &ContainerId) -> Id {
+pub(crate) fn small_id(id: &ContainerId) -> Id {
     if id.as_str() == FEATURE.as_str() {
         return LOCAL_ID;
     }
     Id::from_str_radix(&id.as_str()[..ContainerId::SHORT], 16).unwrap()
 }
 
-pub fn row(row: &Row) -> FeatureState {
+pub(crate) fn row(row: Row) -> FeatureState {
     FeatureState {
         system_state: row.system,
         current_owner: row.owner,
@@ -74,7 +74,7 @@ fn small_row(row: &FeatureState) -> Row {
     }
 }
 
-pub fn small_change(change: &RowChange) -> Change {
+pub(crate) fn small_change(change: &RowChange) -> Change {
     Change {
         system: change.system_state,
         owner: change.current_owner,
@@ -101,13 +101,13 @@ fn change(change: &Change) -> RowChange {
         stable_version: None,
         remote_state: change.remote,
         remote_container_id: change.asker.and_then(row_id),
-        only_if: change.only_if.and_then(|seen| OnlyIf::unchanged(&row(&seen))),
+        only_if: change.only_if.and_then(|seen| OnlyIf::unchanged(&row(seen))),
     }
 }
 
 /// Writes as the database does: whole, and only if the condition holds.
-pub fn write(world: &mut World, wanted: &Change) -> bool {
-    match change(wanted).apply(&row(&world.row)) {
+pub(crate) fn write(world: &mut World, wanted: &Change) -> bool {
+    match change(wanted).apply(&row(world.row)) {
         Some(after) => {
             world.row = small_row(&after);
             true
@@ -116,7 +116,7 @@ pub fn write(world: &mut World, wanted: &Change) -> bool {
     }
 }
 
-pub fn small_steps(steps: &[switchyard_core::Step]) -> Vec<Step> {
+pub(crate) fn small_steps(steps: &[switchyard_core::Step]) -> Vec<Step> {
     steps.iter().map(small_step).collect()
 }
 
@@ -130,25 +130,25 @@ fn small_step(step: &switchyard_core::Step) -> Step {
     }
 }
 
-pub fn who(copy: &Copy) -> Who {
+pub(crate) fn who(copy: &Copy) -> Who {
     match copy {
         Copy::Local => Who::Local,
         Copy::Pod(id) => Who::Pod(small_id(id)),
     }
 }
 
-pub fn config(wanted: switchyard_core::SetOwner, fallback: bool) -> FeatureConfig {
+pub(crate) fn config(wanted: switchyard_core::SetOwner, fallback: bool) -> FeatureConfig {
     FeatureConfig { state: Admin::Enabled, set_owner: wanted, fallback, ..FeatureConfig::default() }
 }
 
 /// What a program sees that has read the databases and now asks the engine.
-pub fn view(world: &World, rows: &Rows, fallback: bool) -> View {
+pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
     View {
         instance: Instance::on_host(FEATURE.clone()),
         kubernetes: true,
         server_answers: rows.server,
         config: config(rows.wanted, fallback),
-        row: row(&rows.row),
+        row: row(rows.row),
         local: match world.local {
             Local::Missing => switchyard_core::Local::Missing,
             Local::Stopped => switchyard_core::Local::Stopped,

@@ -6,9 +6,9 @@ use crate::pods;
 use crate::scenario::{Moves, Scenario};
 use crate::unit::{after_stop, begin, end, restart};
 use crate::watcher::exit;
-use crate::world::{Agent, GONE, Gate, Main, Pod, Script, Then, Unit, Verb, Who, World};
+use crate::world::{Agent, GONE, Gate, Local, Main, Pod, Script, Then, Unit, Verb, Who, World};
 
-pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     operator(world, moves);
     cluster(world, moves);
     copies(scenario, world, moves);
@@ -64,6 +64,9 @@ fn cluster(world: &World, moves: &mut Moves<'_>) {
 
 fn copies(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     moves.add("the local copy is killed behind our back", |to| to.kill(Who::Local));
+    if scenario.leaves && world.local == Local::Running {
+        moves.add("the local copy decides to end", |to| pods::leave_by(scenario, to, Who::Local));
+    }
     for pod in &world.pods {
         let Pod::Up(id, gate) = *pod else { continue };
         moves.add("a pod is killed behind our back", |to| to.kill(Who::Pod(id)));

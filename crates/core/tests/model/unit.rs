@@ -7,14 +7,12 @@
 use switchyard_core::{kill, start, stop};
 
 use crate::lies::{Lie, Writer};
+use crate::pods;
 use crate::scenario::{Moves, Scenario};
 use crate::translate::{small_steps, view, write};
-use crate::world::{
-    Change, Gate, Local, Main, Pod, Rows, Script, Step, Then, Unit, Verb, Version, Who, World,
-};
-use crate::{pods, translate};
+use crate::world::{Change, Local, Main, Pod, Rows, Script, Step, Then, Unit, Verb, Version, Who, World};
 
-pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     match &world.script {
         Script::None if world.unit == Unit::AutoRestart => {
             moves.add("systemd starts the unit again", begin);
@@ -31,10 +29,10 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
             to.script = Script::Reads(*verb, Scenario::rows(to));
         }),
         Script::Looks(verb) => moves.add("the verb looks and decides", |to| {
-            decide(scenario, to, *verb, &Scenario::rows(world));
+            decide(scenario, to, *verb, Scenario::rows(world));
         }),
         Script::Reads(verb, rows) => moves.add("the verb reads the engine and decides", |to| {
-            decide(scenario, to, *verb, rows);
+            decide(scenario, to, *verb, *rows);
         }),
         Script::Does(verb, steps) => carry(scenario, world, steps, moves, |to, outcome| match outcome {
             Outcome::Rest(rest) if rest.is_empty() => finish(to),
@@ -44,7 +42,7 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     }
 }
 
-fn decide(scenario: &Scenario, world: &mut World, verb: Verb, rows: &Rows) {
+fn decide(scenario: &Scenario, world: &mut World, verb: Verb, rows: Rows) {
     let view = view(world, rows, scenario.fallback);
     let plan = match verb {
         Verb::Start => start(&view),
@@ -78,14 +76,14 @@ fn decide(scenario: &Scenario, world: &mut World, verb: Verb, rows: &Rows) {
     }
 }
 
-pub fn forget_condition(scenario: &Scenario, writer: Writer, change: &mut Change) {
+pub(crate) fn forget_condition(scenario: &Scenario, writer: Writer, change: &mut Change) {
     if scenario.lie == Lie::Unconditional(writer) {
         change.only_if = None;
     }
 }
 
 /// How a step of a plan came out.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// These are left to do.
     Rest(Vec<Step>),
     /// The row was changed by somebody else: look again.
@@ -93,7 +91,7 @@ pub enum Outcome {
 }
 
 /// The first of the steps, as its own move. A container that is stopped may end at once, or record its leave first.
-pub fn carry(
+pub(crate) fn carry(
     scenario: &Scenario,
     world: &World,
     steps: &[Step],
@@ -138,14 +136,14 @@ pub fn carry(
 }
 
 /// The unit's start begins.
-pub fn begin(world: &mut World) {
+pub(crate) fn begin(world: &mut World) {
     world.unit = Unit::Pre;
     world.script = Script::Looks(Verb::Start);
     world.main = Main::None;
 }
 
 /// The unit's stop begins; the main process, if it runs, runs on beside it.
-pub fn end(world: &mut World, verb: Verb, then: Then) {
+pub(crate) fn end(world: &mut World, verb: Verb, then: Then) {
     world.unit = Unit::Stopping(then);
     world.script = Script::Checks(verb);
 }
@@ -164,7 +162,7 @@ fn finish(world: &mut World) {
 }
 
 /// The script is through, or dead: systemd kills what is left of the unit.
-pub fn after_stop(world: &mut World, then: Then) {
+pub(crate) fn after_stop(world: &mut World, then: Then) {
     world.script = Script::None;
     world.main = Main::None;
     match then {
@@ -175,19 +173,18 @@ pub fn after_stop(world: &mut World, then: Then) {
 }
 
 /// `systemctl restart`, or `try-restart`, which leaves a unit alone that is off or going off.
-pub fn restart(world: &mut World, only_if_up: bool) {
+pub(crate) fn restart(world: &mut World, only_if_up: bool) {
     match world.unit {
-        Unit::Off if only_if_up => {}
+        Unit::Off | Unit::Stopping(_) if only_if_up => {}
         Unit::Off | Unit::Pre | Unit::AutoRestart => begin(world),
         Unit::Active => end(world, Verb::Stop, Then::Start),
-        Unit::Stopping(_) if only_if_up => {}
         Unit::Stopping(_) => world.unit = Unit::Stopping(Then::Start),
     }
 }
 
 impl Scenario {
     /// Writes a row change. Where ids are known nobody looks at versions, so they are not told apart.
-    pub fn write(&self, world: &mut World, change: &Change) -> bool {
+    pub(crate) fn write(&self, world: &mut World, change: &Change) -> bool {
         let written = write(world, change);
         if self.ids {
             world.row.version = Version::Unknown;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use switchyard_core::{Knobs, Waiting, ended, wait};
+use switchyard_core::{CurrentOwner, Knobs, Waiting, ended, wait};
 
 use crate::lies::{Lie, Writer};
 use crate::scenario::{Moves, Scenario};
@@ -11,7 +11,7 @@ use crate::translate::{small_change, view, who};
 use crate::unit::{end, forget_condition};
 use crate::world::{Change, Main, Rows, Then, Unit, Verb, Who, World};
 
-pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
+pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     match world.main {
         Main::None => {}
         Main::Looks => {
@@ -22,13 +22,13 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
                     if scenario.torn {
                         to.main = Main::Reads { rows, late };
                     } else {
-                        to.main = decide(scenario, to, &rows, late);
+                        to.main = decide(scenario, to, rows, late);
                     }
                 });
             }
         }
         Main::Reads { rows, late } => moves.add("wait reads the engine and decides", |to| {
-            to.main = decide(scenario, to, &rows, late);
+            to.main = decide(scenario, to, rows, late);
         }),
         Main::Writes { change, over } => moves.add("wait writes the row", |to| {
             to.main = Main::Looks;
@@ -45,7 +45,7 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
             to.main = Main::Watches(copy);
         }),
         Main::Ends => moves.add("wait looks a last time", |to| {
-            let view = view(to, &Scenario::rows(to), scenario.fallback);
+            let view = view(to, Scenario::rows(to), scenario.fallback);
             to.main = Main::Records(conditional(scenario, &ended(&view)));
         }),
         Main::Records(change) => moves.add("wait records the end", |to| {
@@ -57,21 +57,28 @@ pub fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
 
 fn conditional(scenario: &Scenario, change: &switchyard_core::RowChange) -> Change {
     let mut change = small_change(change);
+    if scenario.lie == Lie::StalePending && change.owner == Some(CurrentOwner::Local) {
+        change.remote = None;
+    }
     forget_condition(scenario, Writer::Wait, &mut change);
     change
 }
 
-fn waiting(scenario: &Scenario, world: &World, rows: &Rows, late: bool) -> Waiting {
+fn waiting(scenario: &Scenario, world: &World, rows: Rows, late: bool) -> Waiting {
     let mut view = view(world, rows, scenario.fallback);
     if scenario.lie == Lie::LocalSeemsEnded && view.local == switchyard_core::Local::Running {
         view.local = switchyard_core::Local::Stopped;
+    }
+    if scenario.lie == Lie::OtherPodsHidden {
+        let asker = view.row.remote_container_id.clone();
+        view.pods.retain(|pod| asker.as_ref().is_some_and(|id| id.same_as(&pod.id)));
     }
     let knobs = Knobs::default();
     let late = late && scenario.lie != Lie::NeverLate;
     wait(&view, if late { knobs.revert_to_local } else { Duration::ZERO }, &knobs)
 }
 
-fn decide(scenario: &Scenario, world: &World, rows: &Rows, late: bool) -> Main {
+fn decide(scenario: &Scenario, world: &World, rows: Rows, late: bool) -> Main {
     match waiting(scenario, world, rows, late) {
         Waiting::Watch(copy, None) => Main::Watches(who(&copy)),
         Waiting::Watch(copy, Some(repair)) => Main::Repairs(who(&copy), conditional(scenario, &repair)),
@@ -82,7 +89,7 @@ fn decide(scenario: &Scenario, world: &World, rows: &Rows, late: bool) -> Main {
 }
 
 fn check(scenario: &Scenario, world: &World, watched: Who) -> Main {
-    match waiting(scenario, world, &Scenario::rows(world), false) {
+    match waiting(scenario, world, Scenario::rows(world), false) {
         Waiting::Watch(copy, Some(repair)) if who(&copy) == watched => {
             Main::Repairs(watched, conditional(scenario, &repair))
         }
@@ -92,7 +99,7 @@ fn check(scenario: &Scenario, world: &World, watched: Who) -> Main {
 }
 
 /// The main process is gone: systemd stops the unit, unless it is doing so already, and will start it again.
-pub fn exit(world: &mut World) {
+pub(crate) fn exit(world: &mut World) {
     world.main = Main::None;
     if world.unit == Unit::Active {
         end(world, Verb::Stop, Then::AutoRestart);

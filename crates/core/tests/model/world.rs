@@ -6,29 +6,29 @@
 use switchyard_core::{CurrentOwner, RemoteState, SetOwner, SystemState};
 
 /// Stands for a container id. 0 is none, 1 the local container's name, the rest are containers of pods.
-pub type Id = u8;
-pub const NO_ID: Id = 0;
-pub const LOCAL_ID: Id = 1;
+pub(crate) type Id = u8;
+pub(crate) const NO_ID: Id = 0;
+pub(crate) const LOCAL_ID: Id = 1;
 
 /// STATE_DB `FEATURE|<f>`, as far as decisions look at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Row {
-    pub system: Option<SystemState>,
-    pub owner: CurrentOwner,
-    pub id: Id,
-    pub remote: RemoteState,
-    pub asker: Id,
-    pub version: Version,
+pub(crate) struct Row {
+    pub(crate) system: Option<SystemState>,
+    pub(crate) owner: CurrentOwner,
+    pub(crate) id: Id,
+    pub(crate) remote: RemoteState,
+    pub(crate) asker: Id,
+    pub(crate) version: Version,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Version {
+pub(crate) enum Version {
     Unknown,
     Local,
     Pod,
 }
 
-pub const GONE: Row = Row {
+pub(crate) const GONE: Row = Row {
     system: None,
     owner: CurrentOwner::None,
     id: NO_ID,
@@ -39,25 +39,25 @@ pub const GONE: Row = Row {
 
 /// A `RowChange` on its way, with the row it may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Change {
-    pub system: Option<SystemState>,
-    pub owner: Option<CurrentOwner>,
-    pub id: Option<Id>,
-    pub remote: Option<RemoteState>,
-    pub asker: Option<Id>,
-    pub version: Option<Version>,
+pub(crate) struct Change {
+    pub(crate) system: Option<SystemState>,
+    pub(crate) owner: Option<CurrentOwner>,
+    pub(crate) id: Option<Id>,
+    pub(crate) remote: Option<RemoteState>,
+    pub(crate) asker: Option<Id>,
+    pub(crate) version: Option<Version>,
     /// The fields of `OnlyIf`; the others stand as in a row that is gone.
-    pub only_if: Option<Row>,
+    pub(crate) only_if: Option<Row>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
+pub(crate) enum Who {
     Local,
     Pod(Id),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Step {
+pub(crate) enum Step {
     Label(bool),
     Row(Change),
     StartLocal,
@@ -67,7 +67,7 @@ pub enum Step {
 
 /// The container that the control script created. Its payload counts as running from the engine's start on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Local {
+pub(crate) enum Local {
     Missing,
     Stopped,
     /// Runs; the start-up call inside has not spoken yet.
@@ -80,14 +80,14 @@ pub enum Local {
 }
 
 impl Local {
-    pub fn runs(self) -> bool {
+    pub(crate) fn runs(self) -> bool {
         matches!(self, Self::Fresh | Self::Recording(_) | Self::Running | Self::Leaving)
     }
 }
 
 /// What the gate inside a pod's container is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Gate {
+pub(crate) enum Gate {
     /// About to look at the row.
     Waits { asked: bool },
     /// Has decided and is about to write.
@@ -102,27 +102,27 @@ pub enum Gate {
 
 /// The container of a pod: none, or one with an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Pod {
+pub(crate) enum Pod {
     Dead,
     Up(Id, Gate),
 }
 
 impl Pod {
-    pub fn id(&self) -> Option<Id> {
+    pub(crate) fn id(&self) -> Option<Id> {
         match self {
             Self::Dead => None,
             Self::Up(id, _) => Some(*id),
         }
     }
 
-    pub fn runs_payload(&self) -> bool {
+    pub(crate) fn runs_payload(&self) -> bool {
         matches!(self, Self::Up(_, Gate::Runs | Gate::Leaves))
     }
 }
 
 /// What systemd holds of the unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub(crate) enum Unit {
     Off,
     Pre,
     Active,
@@ -131,14 +131,14 @@ pub enum Unit {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Then {
+pub(crate) enum Then {
     Off,
     Start,
     AutoRestart,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
+pub(crate) enum Verb {
     Start,
     Stop,
     Kill,
@@ -146,7 +146,7 @@ pub enum Verb {
 
 /// The control script in ExecStartPre or ExecStop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Script {
+pub(crate) enum Script {
     None,
     /// About to ask `docker ps` whether there is anything to stop.
     Checks(Verb),
@@ -160,15 +160,15 @@ pub enum Script {
 
 /// What was read from the databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rows {
-    pub row: Row,
-    pub wanted: SetOwner,
-    pub server: bool,
+pub(crate) struct Rows {
+    pub(crate) row: Row,
+    pub(crate) wanted: SetOwner,
+    pub(crate) server: bool,
 }
 
 /// `container wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Main {
+pub(crate) enum Main {
     None,
     Looks,
     Reads {
@@ -187,7 +187,7 @@ pub enum Main {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Agent {
+pub(crate) enum Agent {
     /// Not installed, or dead.
     Absent,
     Watches,
@@ -197,45 +197,45 @@ pub enum Agent {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Errand {
+pub(crate) enum Errand {
     Label(bool),
     Restart,
     BringDown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct World {
+pub(crate) struct World {
     // The databases.
-    pub row: Row,
-    pub label: bool,
-    pub wanted: SetOwner,
+    pub(crate) row: Row,
+    pub(crate) label: bool,
+    pub(crate) wanted: SetOwner,
     // The cluster.
-    pub server: bool,
-    pub manifest: bool,
-    pub orders: bool,
+    pub(crate) server: bool,
+    pub(crate) manifest: bool,
+    pub(crate) orders: bool,
     // The engine.
-    pub local: Local,
-    pub pods: Vec<Pod>,
+    pub(crate) local: Local,
+    pub(crate) pods: Vec<Pod>,
     // The switch.
-    pub unit: Unit,
-    pub script: Script,
-    pub main: Main,
-    pub agent: Agent,
+    pub(crate) unit: Unit,
+    pub(crate) script: Script,
+    pub(crate) main: Main,
+    pub(crate) agent: Agent,
     /// Whether the operator's last word was to have the unit running.
-    pub unit_wanted: bool,
+    pub(crate) unit_wanted: bool,
     /// The agent asked for a restart of a copy that was as wanted.
-    pub wronged: bool,
+    pub(crate) wronged: bool,
     /// How much trouble may still come.
-    pub trouble: u8,
+    pub(crate) trouble: u8,
 }
 
 impl World {
     /// How many copies of the payload run.
-    pub fn payloads(&self) -> usize {
+    pub(crate) fn payloads(&self) -> usize {
         usize::from(self.local.runs()) + self.pods.iter().filter(|pod| pod.runs_payload()).count()
     }
 
-    pub fn kill(&mut self, who: Who) {
+    pub(crate) fn kill(&mut self, who: Who) {
         match who {
             Who::Local if self.local.runs() => self.local = Local::Stopped,
             Who::Local => {}
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    pub fn runs(&self, who: Who) -> bool {
+    pub(crate) fn runs(&self, who: Who) -> bool {
         match who {
             Who::Local => self.local.runs(),
             Who::Pod(id) => self.pods.iter().any(|pod| pod.id() == Some(id)),
