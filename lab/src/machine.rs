@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 8] = [
+const TOOLS: [(&str, &str); 10] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -24,6 +24,8 @@ const TOOLS: [(&str, &str); 8] = [
     ("iptables", "iptables"),
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
+    ("systemd-analyze", "systemd"),
+    ("yanglint", "libyang-tools"),
 ];
 
 /// A cold Docker daemon answers within a few seconds; a busy two-core machine may take longer.
