@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 12] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -24,6 +24,8 @@ const TOOLS: [(&str, &str); 10] = [
     ("iptables", "iptables"),
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
+    ("busybox", "busybox-static"),
+    ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),
     ("yanglint", "libyang-tools"),
 ];
