@@ -290,6 +290,9 @@ pub(crate) enum GenerateVerb {
     Install {
         /// The description
         description: PathBuf,
+        /// Also over files of ours that were changed since
+        #[arg(long)]
+        force: bool,
     },
     /// Remove what install wrote, without trace
     Remove {

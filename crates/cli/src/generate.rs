@@ -20,9 +20,9 @@ pub(crate) fn main(args: &Generate) -> Result<ExitCode, CliError> {
     let running_switch = args.root == Path::new("/");
     match &args.verb {
         GenerateVerb::Render { description } => print_files(&read(description)?, args.output),
-        GenerateVerb::Install { description } => {
+        GenerateVerb::Install { description, force } => {
             let description = read(description)?;
-            let report = install(&args.root, &description, Edited::Refuse)?;
+            let report = install(&args.root, &description, edited(*force))?;
             print_report(&report, args.output);
             if running_switch {
                 add_row(&description)?;
@@ -31,8 +31,7 @@ pub(crate) fn main(args: &Generate) -> Result<ExitCode, CliError> {
         }
         GenerateVerb::Remove { name, force } => {
             let name = FeatureName::parse(name)?;
-            let edited = if *force { Edited::Discard } else { Edited::Refuse };
-            let report = remove(&args.root, &name, edited)?;
+            let report = remove(&args.root, &name, edited(*force))?;
             print_report(&report, args.output);
             if running_switch {
                 Switch::open(Paths::from_env())?.delete_feature(&name)?;
@@ -42,6 +41,10 @@ pub(crate) fn main(args: &Generate) -> Result<ExitCode, CliError> {
         GenerateVerb::List => print_installed(&args.root, args.output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn edited(force: bool) -> Edited {
+    if force { Edited::Discard } else { Edited::Refuse }
 }
 
 fn read(path: &Path) -> Result<Description, CliError> {
