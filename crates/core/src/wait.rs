@@ -120,7 +120,8 @@ fn local_row_repair(view: &View) -> Option<RowChange> {
     ((!says_so || remote_state.is_some()) && !goes_down(view)).then(|| RowChange {
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
-        remote_state,
+        // Written even if it is what a missing field means: the whole row may be gone, and others read its text.
+        remote_state: Some(remote_state.unwrap_or(view.row.remote_state)),
         ..up(view)
     })
 }
@@ -156,6 +157,30 @@ fn goes_down(view: &View) -> bool {
 mod tests {
     use super::*;
     use crate::{FeatureConfig, FeatureName, FeatureState, Instance};
+
+    #[test]
+    fn a_row_that_was_lost_under_a_local_copy_is_written_whole() {
+        let view = View {
+            instance: Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            kubernetes: true,
+            server_answers: false,
+            config: FeatureConfig::default(),
+            row: FeatureState::default(),
+            local: Local::Running,
+            pods: Vec::new(),
+        };
+        let Waiting::Watch(Copy::Local, Some(repair)) = wait(&view, Duration::ZERO, &Knobs::default()) else {
+            panic!("the copy runs and its row is gone");
+        };
+        assert_eq!(repair.system_state, Some(SystemState::Up));
+        assert_eq!(repair.current_owner, Some(CurrentOwner::Local));
+        assert_eq!(repair.container_id, Some(ContainerId::parse("snmp").ok()));
+        assert_eq!(
+            repair.remote_state,
+            Some(RemoteState::None),
+            "who reads the field's text finds none missing"
+        );
+    }
 
     #[test]
     fn a_copy_that_ends_while_its_unit_is_stopped_did_not_end_by_itself() {
