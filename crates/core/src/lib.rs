@@ -32,6 +32,6 @@ pub use start::start;
 pub use state::{
     Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
 };
-pub use stop::{ended, kill, stop};
+pub use stop::{ended, kill, left_behind, stop};
 pub use view::{Local, Pod, View};
 pub use wait::{Waiting, wait, why_ended};

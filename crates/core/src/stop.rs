@@ -52,6 +52,14 @@ pub(crate) fn untouched(view: &View) -> RowChange {
     RowChange { only_if: OnlyIf::unchanged(&view.row), ..RowChange::default() }
 }
 
+/// Whether a unit that is down has left a local copy or an untrue row behind: its start was cut short, or it was masked
+/// while it ran, and systemd has no `ExecStop=` to call for either (buildimage #29702). A stop puts it right.
+///
+/// Of pods this says nothing: the kubelet may bring the next one at any time, and it asks before it runs.
+pub fn left_behind(view: &View) -> bool {
+    view.local == Local::Running || view.is_up()
+}
+
 fn copies_that_may_run(view: &View) -> impl Iterator<Item = Copy> + '_ {
     let local = (view.local == Local::Running).then_some(Copy::Local);
     local.into_iter().chain(view.pods_that_may_run().map(|pod| Copy::Pod(pod.id.clone())))
@@ -59,6 +67,7 @@ fn copies_that_may_run(view: &View) -> impl Iterator<Item = Copy> + '_ {
 
 fn down(view: &View) -> RowChange {
     let remote_state = match view.row.remote_state {
+        _ if !view.kubernetes => None,
         RemoteState::Running => Some(RemoteState::Stopped),
         RemoteState::None | RemoteState::Pending | RemoteState::Ready | RemoteState::Stopped => {
             view.turn_taken_back()
@@ -71,5 +80,32 @@ fn down(view: &View) -> RowChange {
         remote_state,
         only_if: OnlyIf::unchanged(&view.row),
         ..RowChange::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FeatureConfig, FeatureName, FeatureState, Instance};
+
+    #[test]
+    fn what_a_unit_left_behind_is_a_running_copy_or_a_row_that_says_up() {
+        let clean = View {
+            instance: Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            kubernetes: false,
+            server_answers: false,
+            config: FeatureConfig::default(),
+            row: FeatureState { system_state: Some(SystemState::Down), ..FeatureState::default() },
+            local: Local::Stopped,
+            pods: Vec::new(),
+        };
+        assert!(!left_behind(&clean));
+        let mut start_cut_short = clean.clone();
+        start_cut_short.local = Local::Running;
+        assert!(left_behind(&start_cut_short));
+        assert!(stop(&start_cut_short).steps.contains(&Step::Stop(Copy::Local)), "a stop must put it right");
+        let mut untrue = clean;
+        untrue.row.system_state = Some(SystemState::Up);
+        assert!(left_behind(&untrue));
     }
 }

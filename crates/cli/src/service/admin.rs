@@ -12,7 +12,7 @@ use switchyard_sonic::SonicError;
 use crate::error::CliError;
 use crate::output::tell;
 use crate::service::Known;
-use crate::service::control::{settle, units};
+use crate::service::control::{settle, stop_one, units};
 
 /// Features whose units `featured` never starts or stops (SONIC.md 2.8, 6).
 const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];
@@ -41,11 +41,12 @@ pub(super) async fn enable(mut known: Known, deadline: Duration) -> Result<ExitC
 
 pub(super) async fn disable(mut known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
     write(&mut known, Admin::Disabled)?;
-    for unit in units(&known) {
+    for instance in known.instances.clone() {
+        let unit = instance.unit_name();
         let status = known.units.status(&unit).await?;
         let featured_is_done = ["disabled", "masked"].contains(&status.unit_file_state.as_str());
         if !featured_does_it(&known).await? || featured_is_done {
-            settle(&unit, "stop", deadline, known.units.stop(&unit)).await?;
+            stop_one(&mut known, &instance, deadline).await?;
             known.units.disable(&unit).await?;
             known.units.mask(&unit).await?;
         }

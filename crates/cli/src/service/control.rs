@@ -6,11 +6,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use switchyard_core::Instance;
+use switchyard_core::{Instance, View, left_behind};
 use switchyard_sonic::{JobOutcome, SonicError, Units};
 use tokio::time::timeout;
 
 use crate::error::CliError;
+use crate::host::How;
 use crate::output::tell;
 use crate::service::Known;
 
@@ -29,15 +30,32 @@ pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn stop(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
-    for unit in units(&known) {
+pub(super) async fn stop(mut known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
+    for instance in known.instances.clone() {
+        let unit = instance.unit_name();
         let others = known.units.would_stop_with(&unit).await?;
         if !others.is_empty() {
             tell(&format!("stopping with {unit}, because they need it: {}", others.join(", ")));
         }
-        settle(&unit, "stop", deadline, known.units.stop(&unit)).await?;
+        stop_one(&mut known, &instance, deadline).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Stops a unit, and what it leaves running if systemd had no way to stop that.
+pub(super) async fn stop_one(
+    known: &mut Known,
+    instance: &Instance,
+    deadline: Duration,
+) -> Result<(), CliError> {
+    let unit = instance.unit_name();
+    settle(&unit, "stop", deadline, known.units.stop(&unit)).await?;
+    // Somebody may have started it again by now.
+    if !known.units.status(&unit).await?.is_up() && left_behind(&known.host.view(instance).await?) {
+        let decide = |view: &View| Ok(switchyard_core::stop(view));
+        known.host.carry_out("stop", instance, How::default(), decide).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn restart(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
