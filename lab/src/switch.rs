@@ -229,13 +229,14 @@ impl Switch {
 
     /// Every line of the journal since that moment, with the names of those who wrote them.
     pub fn journal(&self, since: &Cursor) -> Result<String> {
-        self.ok(&format!("journalctl --quiet --output=short-precise --after-cursor='{}'", since.0))
+        self.journal_of(since, "")
     }
 
     /// As [`Switch::journal`], with further journalctl arguments, such as `--unit=bgp` or `--priority=err`.
     pub fn journal_of(&self, since: &Cursor, arguments: &str) -> Result<String> {
+        // What was said a moment ago may still be on its way into the journal.
         self.ok(&format!(
-            "journalctl --quiet --output=short-precise --after-cursor='{}' {arguments}",
+            "journalctl --sync && journalctl --quiet --output=short-precise --after-cursor='{}' {arguments}",
             since.0
         ))
     }
