@@ -69,12 +69,17 @@ pub(super) fn wait_local(switch: &Switch, instance: &str) -> Result<()> {
     wait_for(switch, instance, &local(instance), SOON)
 }
 
-/// Waits until all of them run the local image, and those that are disabled were not touched.
+/// Waits until all of them run the local image, and insists that the disabled one does not.
 pub(super) fn wait_all_local(switch: &Switch) -> Result<()> {
     for instance in ENABLED {
         wait_local(switch, instance)?;
     }
-    expect(switch, "sflow", UNTOUCHED)
+    let disabled = facts(switch, "sflow")?;
+    ensure!(
+        disabled == UNTOUCHED || disabled == down("inactive"),
+        "sflow is disabled and should be down, and is {disabled:?}"
+    );
+    Ok(())
 }
 
 /// What tells one run of a container from another: when it began, and its process.

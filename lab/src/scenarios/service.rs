@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::facts::{down, expect, facts, local, property, run, wait_another_run, wait_for, wait_local};
+use super::facts::{SOON, down, expect, facts, local, property, run, wait_another_run, wait_for, wait_local};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::{Switch, User};
 
@@ -57,10 +57,23 @@ fn by_systemctl(switch: &Switch) -> Result<()> {
         switch.ok(&format!("systemctl restart {feature}"))?;
         wait_another_run(switch, feature, &before)?;
 
-        // Kills `container wait`, not the container: its end must not leave a container behind that nobody watches.
-        // The fourth start in so short a time would be one too many for systemctl.
+        // systemd stops what it was told to end, and starts it again. The fourth start in so short a time would be one
+        // too many for systemctl.
         let before = run(switch, feature)?;
+        switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
+
+        // It calls no ExecStop after a main process that failed: the container lives on and is watched anew.
+        let (unit, before) = (format!("{feature}.service"), run(switch, feature)?);
+        let watcher = property(switch, &unit, "MainPID")?;
         switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill --signal=KILL {feature}"))?;
+        switch.wait_until(&format!("{feature} is watched again"), SOON, || {
+            let now = property(switch, &unit, "MainPID")?;
+            Ok(now != watcher && now != "0")
+        })?;
+        wait_local(switch, feature)?;
+        ensure!(run(switch, feature)? == before, "the container of {feature} should have been left alone");
+        switch.payload(feature, "crash 1")?;
         wait_another_run(switch, feature, &before)?;
     }
     Ok(())
@@ -171,7 +184,7 @@ fn no_feature(switch: &Switch) -> Result<()> {
         ensure!(stopped.status == 3, "systemctl's own code should come through: {}", stopped.status);
     }
     let unknown = switch.refused("system service start no-such-unit")?;
-    ensure!(unknown.status == 5, "systemctl's own code should come through: {}", unknown.status);
+    ensure!(unknown.status == 3, "there is no such unit, and that ended with {}", unknown.status);
     ensure!(unknown.stderr.contains("no-such-unit"), "the unit should be named: {}", unknown.stderr);
     Ok(())
 }
