@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::output::tell;
 use crate::service::Known;
 use crate::service::control::{settle, stop_one, units};
+use crate::service::progress::told;
 
 /// Features whose units `featured` never starts or stops (SONIC.md 2.8, 6).
 const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];
@@ -82,10 +83,11 @@ async fn featured_does_it(known: &Known) -> Result<bool, CliError> {
 }
 
 async fn wait(known: &Known, unit: &str, active: bool, deadline: Duration) -> Result<(), CliError> {
-    if known.units.wait_active(unit, active, deadline).await? {
+    let wish = if active { "active" } else { "inactive" };
+    let waiting = format!("waiting for {unit} to be {wish}");
+    if told(&waiting, known.units.wait_active(unit, active, deadline)).await? {
         return Ok(());
     }
-    let wish = if active { "active" } else { "inactive" };
     Err(CliError::TooLate(format!(
         "{unit} is not {wish} after {} s; see: systemctl status {unit} {FEATURED}",
         deadline.as_secs()

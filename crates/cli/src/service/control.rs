@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::host::How;
 use crate::output::tell;
 use crate::service::Known;
+use crate::service::progress::told;
 
 pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
     if !known.config.state.is_enabled() {
@@ -116,7 +117,8 @@ pub(super) async fn settle(
     deadline: Duration,
     job: impl Future<Output = Result<JobOutcome, SonicError>>,
 ) -> Result<(), CliError> {
-    let Ok(outcome) = timeout(deadline, job).await else {
+    let waiting = format!("waiting for {unit} to {verb}");
+    let Ok(outcome) = told(&waiting, timeout(deadline, job)).await else {
         return Err(CliError::TooLate(format!(
             "{unit} did not {verb} within {} s; systemd goes on with it; see: systemctl status {unit}",
             deadline.as_secs()
