@@ -221,22 +221,22 @@ impl Switch {
         Ok(())
     }
 
-    /// A moment in the switch's journal, for [`Switch::journal`].
-    pub fn now(&self) -> Result<Cursor> {
-        self.ok("journalctl --quiet --lines=1 --output=cat --show-cursor | sed -n 's/^-- cursor: //p'")
-            .map(Cursor)
+    /// This moment, for [`Switch::journal`].
+    pub fn now(&self) -> Result<Moment> {
+        self.ok("journalctl --sync && date +@%s.%6N").map(Moment)
     }
 
     /// Every line of the journal since that moment, with the names of those who wrote them.
-    pub fn journal(&self, since: &Cursor) -> Result<String> {
+    pub fn journal(&self, since: &Moment) -> Result<String> {
         self.journal_of(since, "")
     }
 
     /// As [`Switch::journal`], with further journalctl arguments, such as `--unit=bgp` or `--priority=err`.
-    pub fn journal_of(&self, since: &Cursor, arguments: &str) -> Result<String> {
-        // What was said a moment ago may still be on its way into the journal.
+    pub fn journal_of(&self, since: &Moment, arguments: &str) -> Result<String> {
+        // By time: after a cursor, journalctl loses the first line of those that it filters. What was said a moment ago
+        // may still be on its way into the journal.
         self.ok(&format!(
-            "journalctl --sync && journalctl --quiet --output=short-precise --after-cursor='{}' {arguments}",
+            "journalctl --sync && journalctl --quiet --output=short-precise --since='{}' {arguments}",
             since.0
         ))
     }
@@ -250,6 +250,6 @@ impl Switch {
     }
 }
 
-/// A place in a switch's journal.
+/// A moment by a switch's clock, as its journalctl takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor(String);
+pub struct Moment(String);
