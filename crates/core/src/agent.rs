@@ -72,7 +72,7 @@ pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
             vec![AgentStep::RestartUnit(Reason::PodGone)]
         }
         // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
-        (Unit::Off, _) if left_behind(view) => vec![AgentStep::BringDown(Reason::UnitStopped)],
+        (Unit::Off, _) if leaves_traces(view) => vec![AgentStep::BringDown(Reason::UnitStopped)],
         (Unit::WillRestart | Unit::Busy | Unit::Off, _) => Vec::new(),
     }
 }
@@ -82,9 +82,8 @@ fn copy_runs(view: &View) -> bool {
 }
 
 /// A row or a copy of a run that is over. Pods that wait are none.
-fn left_behind(view: &View) -> bool {
-    let recorded = view.is_up() || view.row.current_owner != CurrentOwner::None;
-    recorded || view.local == Local::Running || view.strangers()
+fn leaves_traces(view: &View) -> bool {
+    crate::left_behind(view) || view.row.current_owner != CurrentOwner::None || view.strangers()
 }
 
 /// With owner none the unit's `container wait` lets the pod in by itself. A pod that runs is not put out for

@@ -31,7 +31,8 @@ fn start_local(view: &View) -> Result<Plan, Refusal> {
 }
 
 fn start_kube(view: &View) -> Plan {
-    let pod_can_come = view.pod_is_coming() && view.server_answers;
+    // A pod that runs well stays when only the server is away.
+    let pod_can_come = view.pod_in_charge().is_some() || (view.pod_is_coming() && view.server_answers);
     let (mut steps, reason) = if pod_can_come || !view.can_fall_back() {
         (make_room_for_pod(view), why_kube(view, pod_can_come))
     } else {
@@ -45,6 +46,7 @@ fn start_kube(view: &View) -> Plan {
 
 fn why_kube(view: &View, pod_can_come: bool) -> Reason {
     match (pod_can_come, view.config.fallback) {
+        (true, _) if view.pod_in_charge().is_some() => Reason::PodRuns,
         (true, _) => Reason::PodIsComing,
         (false, true) => Reason::NoLocalImage,
         (false, false) => Reason::FallbackForbidden,
@@ -61,7 +63,7 @@ fn bring_up_local(view: &View) -> Vec<Step> {
         current_owner: Some(CurrentOwner::Local),
         // The name of a container is always a valid id: names are the narrower kind.
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
-        remote_state: Some(RemoteState::None),
+        remote_state: view.kubernetes.then_some(RemoteState::None),
         only_if: OnlyIf::unchanged(&view.row),
         ..RowChange::default()
     }));

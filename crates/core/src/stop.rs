@@ -13,10 +13,10 @@ use crate::{
 pub fn stop(view: &View) -> Plan {
     let mut steps = Vec::new();
     let mut end = down(view);
-    if view.is_up() {
-        let goes_down = Some(SystemState::Down);
-        steps.push(Step::Row(RowChange { system_state: goes_down, ..untouched(view) }));
-        end.only_if = end.only_if.map(|seen| OnlyIf { system_state: goes_down, ..seen });
+    if view.row.system_state != Some(SystemState::Down) {
+        let first = goes_down(view);
+        end.only_if = first.apply(&view.row).as_ref().and_then(OnlyIf::unchanged);
+        steps.push(Step::Row(first));
     }
     if view.kubernetes && view.wanted() == SetOwner::Local {
         steps.push(Step::Label(false));
@@ -50,6 +50,16 @@ pub fn ended(view: &View) -> RowChange {
 /// The row is left to the unit's stop, which ends the pods first of which the row knows nothing.
 pub(crate) fn untouched(view: &View) -> RowChange {
     RowChange { only_if: OnlyIf::unchanged(&view.row), ..RowChange::default() }
+}
+
+/// A row that was lost knew of a pod that runs, maybe. Until that is stopped the new one says so too, without an id.
+fn goes_down(view: &View) -> RowChange {
+    let row_is_lost = view.row.system_state.is_none();
+    RowChange {
+        system_state: Some(SystemState::Down),
+        current_owner: (row_is_lost && view.strangers()).then_some(CurrentOwner::Kube),
+        ..untouched(view)
+    }
 }
 
 /// Whether a unit that is down has left a local copy or an untrue row behind: its start was cut short, or it was masked

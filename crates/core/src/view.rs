@@ -76,11 +76,12 @@ impl View {
         if !matches!(self.row.remote_state, RemoteState::Pending | RemoteState::Ready) {
             return None;
         }
+        let in_charge = self.pod_in_charge();
         match (&self.row.remote_container_id, self.pods.as_slice()) {
-            (Some(id), pods) => pods.iter().find(|pod| pod.id.same_as(id)),
+            (Some(id), pods) => pods.iter().find(|pod| pod.id.same_as(id) && in_charge != Some(*pod)),
             // A container that does not know its id has asked. It can only be told from others if there are none,
             // and from the one that runs if that one is recorded.
-            (None, [only]) if !self.strangers() && self.pod_in_charge().is_none() => Some(only),
+            (None, [only]) if !self.strangers() && in_charge.is_none() => Some(only),
             (None, _) => None,
         }
     }
@@ -103,7 +104,7 @@ impl View {
     /// lost, or the container that runs did not know its id. Until they are stopped, or the one of them recorded,
     /// the row must not say that nobody runs.
     pub fn strangers(&self) -> bool {
-        let row_is_gone = self.row.system_state.is_none();
+        let row_is_gone = self.row.system_state.is_none() && self.pod_in_charge().is_none();
         let runner_has_no_id =
             self.row.current_owner == CurrentOwner::Kube && self.row.container_id.is_none();
         !self.pods.is_empty() && (row_is_gone || runner_has_no_id)

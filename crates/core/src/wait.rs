@@ -121,7 +121,7 @@ fn local_row_repair(view: &View) -> Option<RowChange> {
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
         // Written even if it is what a missing field means: the whole row may be gone, and others read its text.
-        remote_state: Some(remote_state.unwrap_or(view.row.remote_state)),
+        remote_state: view.kubernetes.then(|| remote_state.unwrap_or(view.row.remote_state)),
         ..up(view)
     })
 }
@@ -131,6 +131,8 @@ fn local_row_repair(view: &View) -> Option<RowChange> {
 fn remote_state_beside_local(view: &View) -> Option<RemoteState> {
     match view.row.remote_state {
         RemoteState::None => None,
+        // With owner local no pod is let in, and none asks.
+        _ if view.wanted() == SetOwner::Local => Some(RemoteState::None),
         RemoteState::Pending if !view.asker_is_gone() => None,
         RemoteState::Ready if !view.asker_is_gone() => Some(RemoteState::Pending),
         RemoteState::Pending | RemoteState::Ready | RemoteState::Running | RemoteState::Stopped => {

@@ -41,12 +41,16 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
         // Without the daemon a unit whose start was broken off leaves behind what it had begun.
         return agent.then(|| missed_when_off(world)).flatten();
     }
+    if no_image(world) {
+        // Every start is refused, and a pod that was there may stay: nothing else could run.
+        return None;
+    }
     let local_may = world.local != Local::Missing && (world.wanted == SetOwner::Local || scenario.fallback);
     let pod_may = world.wanted == SetOwner::Kube && world.orders;
     let Some(who) = running(world) else {
         return (local_may || pod_may).then_some("nothing runs");
     };
-    if agent && world.wanted == SetOwner::Local && who != Who::Local && world.local != Local::Missing {
+    if agent && world.wanted == SetOwner::Local && who != Who::Local {
         return Some("the pod runs, the local copy is wanted");
     }
     let pod_can = pod_may && world.server && !scenario.same_as_local;
@@ -58,6 +62,10 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
     }
     if world.unit != Unit::Active {
         return Some("a copy runs while the unit is not active");
+    }
+    if scenario.agent && !agent && world.row.system == Some(SystemState::Down) {
+        // The daemon died while it tidied up after an earlier run. It makes the row true when it is back.
+        return None;
     }
     row_lies(world, who)
 }

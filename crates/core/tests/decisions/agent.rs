@@ -1,0 +1,99 @@
+//! The daemon (SONIC.md 5.5; DESIGN.md section 4).
+
+use switchyard_core::{
+    AgentView, CurrentOwner, FeatureName, FeatureState, Instance, RemoteState, Unit, View, reconcile,
+};
+
+use crate::case::{RowCase, ViewCase, down, kube, local, up};
+use crate::words;
+
+fn check(unit: Unit, view: &View, expected: &str) {
+    let said = words::agent(&reconcile(&AgentView { view, unit, same_as_local: false }));
+    assert_eq!(said, expected, "\nfor {unit:?}, {view:#?}");
+}
+
+fn local_row() -> FeatureState {
+    up().owner(CurrentOwner::Local, "snmp")
+}
+
+fn pod_row() -> FeatureState {
+    up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Running, "a")
+}
+
+#[test]
+fn owner_local_takes_the_feature_from_a_pod_and_never_restarts_for_nobody() {
+    check(Unit::Active, &local().row(pod_row()).pods(&["a"]), "label false, restart: OwnerChangedToLocal");
+    check(Unit::Active, &local().row(local_row()).runs(), "label false");
+    // buildimage #13342: this restarted for ever.
+    check(Unit::Active, &local().row(up()), "label false");
+    check(Unit::Active, &local(), "label false");
+}
+
+#[test]
+fn a_pod_that_asks_takes_over_from_the_local_copy() {
+    let knocks = local_row().remote(RemoteState::Pending, "a");
+    check(Unit::Active, &kube().row(knocks.clone()).runs().pods(&["a"]), "label true, restart: PodKnocks");
+    check(Unit::Active, &kube().row(knocks.clone()).runs().pods(&["a"]).no_server(), "label true");
+    let view = kube().row(knocks).runs().pods(&["a"]);
+    let same = AgentView { view: &view, unit: Unit::Active, same_as_local: true };
+    assert_eq!(words::agent(&reconcile(&same)), "label true");
+}
+
+#[test]
+fn a_pod_that_asks_puts_out_no_pod_that_runs() {
+    let knocks = pod_row().remote(RemoteState::Pending, "b");
+    check(Unit::Active, &kube().row(knocks).pods(&["a", "b"]), "label true");
+    let nameless = up().owner_without_id().remote(RemoteState::Pending, "");
+    check(Unit::Active, &kube().row(nameless).pods(&["a", "b"]), "label true");
+}
+
+#[test]
+fn with_nobody_running_wait_lets_the_pod_in_by_itself() {
+    check(Unit::Active, &kube().row(up().remote(RemoteState::Pending, "a")).pods(&["a"]), "label true");
+    check(Unit::Active, &kube().row(pod_row()).pods(&["a"]), "label true");
+}
+
+#[test]
+fn the_gap_of_a_rolling_update_is_shortened() {
+    for state in [RemoteState::Stopped, RemoteState::Pending] {
+        check(Unit::WillRestart, &kube().row(down().remote(state, "a")), "restart: PodGone");
+    }
+    check(Unit::WillRestart, &kube().row(down()), "");
+    check(Unit::WillRestart, &local().row(down().remote(RemoteState::Stopped, "a")), "");
+}
+
+#[test]
+fn a_unit_that_was_stopped_stays_stopped() {
+    for view in [local(), kube(), kube().row(down().remote(RemoteState::Pending, "a")).pods(&["a"])] {
+        check(Unit::Off, &view, "");
+    }
+    // A unit that is just starting or stopping is not interfered with.
+    check(Unit::Busy, &kube().row(local_row().remote(RemoteState::Pending, "a")).runs().pods(&["a"]), "");
+    check(Unit::Busy, &local().row(pod_row()).pods(&["a"]), "");
+}
+
+#[test]
+fn what_a_run_left_behind_is_brought_down_once_the_unit_is_off() {
+    let brings_down = "bring down: UnitStopped";
+    check(Unit::Off, &local().row(local_row()).runs(), brings_down);
+    check(Unit::Off, &local().row(local_row()), brings_down);
+    check(Unit::Off, &kube().row(pod_row()).pods(&["a"]), brings_down);
+    check(Unit::Off, &kube().row(up()), brings_down);
+    check(Unit::Off, &local().runs(), brings_down);
+    check(Unit::Off, &kube().pods(&["a"]), brings_down);
+}
+
+#[test]
+fn a_copy_that_runs_under_a_row_that_says_down_is_started_anew() {
+    check(Unit::Active, &local().row(down()).runs(), "restart: RowRepaired");
+    check(Unit::Active, &kube().row(down()).pods(&["a"]), "label true");
+}
+
+#[test]
+fn database_and_switches_without_kubernetes_support_are_left_alone() {
+    let mut database = local().row(pod_row()).pods(&["a"]);
+    database.instance = Instance::on_host(FeatureName::parse("database").unwrap());
+    check(Unit::Active, &database, "");
+    check(Unit::Off, &database, "");
+    check(Unit::Active, &local().no_kubernetes().row(pod_row()), "");
+}

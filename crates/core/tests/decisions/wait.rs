@@ -1,0 +1,125 @@
+//! `container wait` (SONIC.md 3.6; DESIGN.md section 4 *Knock* and *Fallback*).
+
+use std::time::Duration;
+
+use switchyard_core::{CurrentOwner, Knobs, RemoteState, View, wait};
+
+use crate::case::{RowCase, ViewCase, down, kube, local, up};
+use crate::words;
+
+/// What is done when nobody has been running for so many seconds; five minutes are configured.
+fn check_after(seconds: u64, view: &View, expected: &str) {
+    let said = words::waiting(&wait(view, Duration::from_secs(seconds), &Knobs::default()));
+    assert_eq!(said, expected, "\nfor {view:#?}");
+}
+
+fn check(view: &View, expected: &str) {
+    check_after(0, view, expected);
+}
+
+#[test]
+fn a_copy_that_runs_is_watched() {
+    check(&local().row(up().owner(CurrentOwner::Local, "snmp")).runs(), "watch local");
+    let pod = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Running, "a");
+    check(&kube().row(pod.clone()).pods(&["a"]), "watch a");
+    check(&kube().row(pod.clone()).pods(&["a"]).no_server(), "watch a");
+    // The owner was changed: that is the agent's to act on, or the next restart's.
+    check(&local().row(pod).pods(&["a"]), "watch a");
+}
+
+#[test]
+fn a_row_that_was_lost_is_made_true_without_touching_the_payload() {
+    check(&local().runs(), "watch local, row(up local=snmp remote=none)");
+    check(&kube().runs(), "watch local, row(up local=snmp remote=none)");
+    check(&kube().no_kubernetes().runs(), "watch local, row(up local=snmp)");
+    check(&kube().pods(&["a"]), "watch a, row(up kube=a remote=running)");
+    check(&kube(), "RowRepaired: row(up)");
+}
+
+#[test]
+fn a_pod_that_did_not_know_its_id_is_recorded_by_the_engines_word() {
+    check(
+        &kube().row(up().owner_without_id().remote(RemoteState::Running, "")).pods(&["a"]),
+        "watch a, row(up kube=a remote=running)",
+    );
+}
+
+#[test]
+fn pods_that_cannot_be_told_apart_are_left_to_the_units_stop() {
+    check(&kube().pods(&["a", "b"]), "StrangePod: row(), over");
+    check(&kube().row(up().owner_without_id()).pods(&["a", "b"]), "StrangePod: row(), over");
+    check(&local().pods(&["a"]), "ContainerEnded: row(), over");
+}
+
+#[test]
+fn a_unit_that_goes_down_is_not_repaired() {
+    check(&local().row(down().owner(CurrentOwner::Local, "snmp")).runs(), "watch local");
+    check(&kube().row(down()).runs(), "watch local");
+    check(&kube().row(down()), "UnitStopped: row(), over");
+    check(&kube().row(down().remote(RemoteState::Pending, "a")).pods(&["a"]), "UnitStopped: row(), over");
+}
+
+#[test]
+fn beside_the_local_copy_a_pod_can_ask_and_no_more() {
+    let bridged = |state| kube().row(up().owner(CurrentOwner::Local, "snmp").remote(state, "a")).runs();
+    check(&bridged(RemoteState::Pending).pods(&["a"]), "watch local");
+    check(&bridged(RemoteState::Ready).pods(&["a"]), "watch local, row(up local=snmp remote=pending)");
+    check(&bridged(RemoteState::Pending), "watch local, row(up local=snmp remote=none)");
+    check(&bridged(RemoteState::Running).pods(&["a"]), "watch local, row(up local=snmp remote=none)");
+    // With owner local it cannot even ask.
+    let row = up().owner(CurrentOwner::Local, "snmp").remote(RemoteState::Pending, "a");
+    check(&local().row(row).runs().pods(&["a"]), "watch local, row(up local=snmp remote=none)");
+}
+
+#[test]
+fn the_run_is_over_when_the_recorded_copy_has_ended() {
+    check(&local().row(up().owner(CurrentOwner::Local, "snmp")), "ContainerEnded: row(down none), over");
+    check(
+        &kube().row(up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Running, "a")),
+        "ContainerEnded: row(down none remote=stopped), over",
+    );
+    // The kubelet was quicker than we: the next container asks already.
+    check(
+        &kube().row(up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Pending, "b")).pods(&["b"]),
+        "ContainerEnded: row(down none), over",
+    );
+}
+
+#[test]
+fn the_pod_that_asked_is_let_in_once_the_local_copy_has_ended() {
+    let asked = up().remote(RemoteState::Pending, "a");
+    check(&kube().row(asked.clone()).pods(&["a"]), "PodsTurn: row(remote=ready)");
+    check(&kube().row(asked.clone()).pods(&["a"]).no_server(), "PodsTurn: row(remote=ready)");
+    check(&kube().row(up().remote(RemoteState::Pending, "")).pods(&["a"]), "PodsTurn: row(remote=ready)");
+    check(&kube().row(asked.clone()), "WaitingForPod: wait 300 s");
+    check(&kube().row(asked).pods(&["a", "b"]), "StrangePod: row(), over");
+}
+
+#[test]
+fn a_turn_whose_pod_has_ended_is_taken_back() {
+    let ready = up().remote(RemoteState::Ready, "a");
+    check(&kube().row(ready.clone()).pods(&["a"]), "PodStarts: wait 300 s");
+    check(&kube().row(ready.clone()), "ReadyLeftOver: row(remote=none)");
+    check(&kube().row(ready).pods(&["b"]), "ReadyLeftOver: row(remote=none)");
+}
+
+#[test]
+fn the_local_image_comes_back_after_the_configured_time() {
+    let over = "PodNeverCame: row(down none remote=none), over";
+    check_after(299, &kube().row(up()), "WaitingForPod: wait 1 s");
+    check_after(300, &kube().row(up()), over);
+    check_after(1000, &kube().row(up().remote(RemoteState::Ready, "a")).pods(&["a"]), over);
+    check_after(300, &kube().row(up().remote(RemoteState::Stopped, "a")), over);
+}
+
+#[test]
+fn time_alone_brings_nothing_back_where_the_local_image_must_not_or_cannot_run() {
+    check_after(9999, &kube().row(up()).no_fallback(), "FallbackForbidden: wait");
+    check_after(9999, &kube().row(up()).no_image(), "NoLocalImage: wait");
+}
+
+#[test]
+fn a_container_without_an_id_that_was_recorded_while_it_waited_begins_anew() {
+    let row = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Pending, "");
+    check(&kube().row(row).pods(&["a"]), "StrangePod: row(), over");
+}
