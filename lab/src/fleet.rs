@@ -9,7 +9,7 @@ use crate::switch::{Host, Spec, Switch};
 
 /// What the names of switches begin with: `switch`, or what `SWITCHYARD_LAB_PREFIX` says, so that two people can tell
 /// scenarios on one machine without meeting.
-fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     std::env::var("SWITCHYARD_LAB_PREFIX").unwrap_or_else(|_| "switch".to_owned())
 }
 

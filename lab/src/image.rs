@@ -1,11 +1,11 @@
 //! Builds the image of a switch, in layers that are rebuilt only when what they are made of has changed.
 //!
-//! 1. The base: a Debian root file system made by mmdebstrap, cached by its package list.
+//! 1. The base: a Debian root file system made by mmdebstrap, cached by its package list; the kubelet, if it is wanted.
 //! 2. The features' container images: one archive for the switch's nested Docker, cached by its content.
 //! 3. The switch: base, overlay (`lab/switch`), archive, our package; its tag is the hash of all of it.
 
 mod features;
-mod hash;
+pub(crate) mod hash;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ pub struct Product {
     pub deb: Option<PathBuf>,
     /// Whether the switch's image was built with Kubernetes support.
     pub kubernetes: bool,
+    /// SONiC's kubelet ([`crate::cluster::kubelet`]), for switches that are to join a cluster. It takes minutes to build,
+    /// and what is told of standalone switches does without.
+    pub kubelet: Option<PathBuf>,
 }
 
 /// Makes sure that the image for `product` exists, and gives its name.
@@ -39,8 +42,12 @@ pub fn switch_image(machine: &Machine, product: &Product) -> Result<String> {
     let features = features::archive(machine, &base.tar, unpacked.as_deref())?;
 
     let switch = workspace().join("lab/switch");
+    let base_name = match &product.kubelet {
+        Some(kubelet) => with_kubelet(&base.name, kubelet)?,
+        None => base.name,
+    };
     let mut hash = ContentHash::new();
-    hash.text(&base.name).text(if product.kubernetes { "kubernetes" } else { "plain" });
+    hash.text(&base_name).text(if product.kubernetes { "kubernetes" } else { "plain" });
     hash.tree(&switch)?.file(&features)?;
     if let Some(deb) = &product.deb {
         hash.file(deb)?;
@@ -53,7 +60,7 @@ pub fn switch_image(machine: &Machine, product: &Product) -> Result<String> {
         step("building the switch image", || {
             let tree = stage(machine, product, &switch, &features)?;
             features::generate(&switch, unpacked.as_deref(), &tree)?;
-            build(&base.name, &tree, product, &name)?;
+            build(&base_name, &tree, product, &name)?;
             remove_old_images(&name)
         })?;
     }
@@ -86,6 +93,24 @@ fn base_image() -> Result<Base> {
     Ok(base)
 }
 
+/// The base with the kubelet on top: a layer of its own, so that a new switch image does not copy it again.
+fn with_kubelet(base: &str, kubelet: &Path) -> Result<String> {
+    const BUILDER: &str = "switchyard-lab-kubelet";
+
+    // Its directory is named after its sources.
+    let name = format!("{base}-{}", ContentHash::new().text(&kubelet.to_string_lossy()).finish());
+    if !exists(&name) {
+        step("adding the kubelet", || {
+            command::run("docker", &["rm", "--force", BUILDER])?;
+            docker(&["create", "--name", BUILDER, base, "true"])?;
+            docker(&["cp", &kubelet.to_string_lossy(), &format!("{BUILDER}:/usr/bin/kubelet")])?;
+            docker(&["commit", BUILDER, &name])?;
+            docker(&["rm", BUILDER])
+        })?;
+    }
+    Ok(name)
+}
+
 /// Unpacks our package beside the cache, to find the binary that goes into the feature images.
 fn unpack(deb: &Path) -> Result<PathBuf> {
     let tree = Machine::path("build/deb");
@@ -104,6 +129,9 @@ fn stage(machine: &Machine, product: &Product, switch: &Path, features: &Path) -
     fs::create_dir_all(&lab)?;
     fs::create_dir_all(share.join("features"))?;
     copy_tree(&switch.join("base"), &tree)?;
+    if product.kubelet.is_some() {
+        copy_tree(&switch.join("kubelet"), &tree)?;
+    }
     for feature in features::names(switch)? {
         let root = switch.join("features").join(&feature).join("root");
         if root.exists() {

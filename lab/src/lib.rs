@@ -5,8 +5,9 @@
 //!
 //! From the ground up: [`machine`] makes a fresh Debian able to run switches, [`image`] builds what a switch is made of,
 //! [`fleet`] brings switches up and down, [`switch`] drives one of them, [`scenario`] tells stories on them, and
-//! [`scenarios`] are the stories.
+//! [`scenarios`] are the stories. [`cluster`] is a Kubernetes control plane on the machine, which switches can join.
 
+pub mod cluster;
 pub mod command;
 pub mod fleet;
 pub mod image;
@@ -15,6 +16,7 @@ pub mod scenario;
 pub mod scenarios;
 pub mod switch;
 
+pub use cluster::Cluster;
 pub use command::Output;
 pub use scenario::{Scenario, SwitchKind};
 pub use switch::{Boot, Switch, User};

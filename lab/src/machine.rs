@@ -57,7 +57,7 @@ impl Machine {
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         }
         let _lock = Machine::lock()?;
-        install_packages()?;
+        install_packages(&TOOLS)?;
         let machine = Machine { parts: build_parts()? };
         machine.start_docker()?;
         Ok(machine)
@@ -70,7 +70,12 @@ impl Machine {
 
     /// Keeps other lab commands of this machine out while it is held: two must not build in the same place.
     pub(crate) fn lock() -> Result<fs::File> {
-        let path = Machine::path("lock");
+        Machine::lock_file("lock")
+    }
+
+    /// As [`Machine::lock`], for work that need not keep out everything else.
+    pub(crate) fn lock_file(name: &str) -> Result<fs::File> {
+        let path = Machine::path(name);
         let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
         flock(&file, FlockOperation::LockExclusive).context("cannot lock the lab")?;
         Ok(file)
@@ -132,14 +137,15 @@ fn wait_for_docker() -> Result<()> {
     Ok(())
 }
 
-fn install_packages() -> Result<()> {
+/// Installs the packages of those programs that are missing.
+pub(crate) fn install_packages(tools: &[(&str, &'static str)]) -> Result<()> {
     let missing = |tool: &str| {
         !["/usr/local/bin", "/usr/bin", "/usr/sbin", "/sbin", "/bin"]
             .iter()
             .any(|directory| Path::new(directory).join(tool).exists())
     };
     let mut packages: Vec<&str> =
-        TOOLS.iter().filter(|(tool, _)| missing(tool)).map(|(_, package)| *package).collect();
+        tools.iter().filter(|(tool, _)| missing(tool)).map(|(_, package)| *package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());

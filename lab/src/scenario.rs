@@ -95,7 +95,7 @@ impl Stage {
                 SwitchKind::TwoAsics => (2, 2, true),
                 SwitchKind::NoKubernetes => (3, 1, false),
             };
-            let product = Product { deb: package(kubernetes)?, kubernetes };
+            let product = Product { deb: package(kubernetes)?, kubernetes, kubelet: None };
             let spec = Spec { image: switch_image(&machine, &product)?, asics };
             let switch = fleet::switch_number(number);
             if !switch.runs_as(&spec)? {

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         let binary = deb::workspace().join("target/deb").join(name).join("usr/bin/switchyard");
         println!("{name}: package {} KiB, binary {} KiB", kib(&package)?, kib(&binary)?);
     }
-    let product = Product { deb: Some(deb::build(true)?), kubernetes: true };
+    let product = Product { deb: Some(deb::build(true)?), kubernetes: true, kubelet: None };
     let switches = fleet::up(&product, 1, 1)?;
     let switch = switches.first().context("no switch came up")?;
     let program = Machine::prepare()?.parts.join("lab-bench");

@@ -22,7 +22,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     println!(
         "A SONiC switch is built and booted on this machine, with our package on it. The first time takes minutes.\n"
     );
-    let product = Product { deb: Some(deb::build(true)?), kubernetes: true };
+    let product = Product { deb: Some(deb::build(true)?), kubernetes: true, kubelet: None };
     let switches = fleet::up(&product, 1, 1)?;
     let switch = switches.first().context("no switch came up")?;
     for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {

@@ -1,11 +1,13 @@
-//! `cargo xtask lab`: virtual switches up, down, rebooted, crashed, and a shell in one of them.
+//! `cargo xtask lab`: virtual switches up, down, rebooted, crashed, a shell in one of them, and a control plane for them.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
+use switchyard_lab::cluster::{self, Cluster, Part};
 use switchyard_lab::image::Product;
+use switchyard_lab::machine::Machine;
 use switchyard_lab::{Boot, fleet};
 
 use crate::deb;
@@ -24,9 +26,27 @@ pub(crate) enum Command {
         /// Switches whose SONiC was built without Kubernetes support
         #[arg(long)]
         without_kubernetes: bool,
+        /// A Kubernetes control plane too, and SONiC's kubelet in the switches
+        #[arg(long, conflicts_with = "without_kubernetes")]
+        cluster: bool,
         /// Install this package instead of building one
         #[arg(long)]
         deb: Option<PathBuf>,
+    },
+    /// Run kubectl as the administrator of the lab's cluster
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        /// What kubectl is to do
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Look at the control plane, stop and start it; switches that joined stay as they are
+    Cluster {
+        /// What to do
+        #[arg(value_enum)]
+        verb: ClusterVerb,
+        /// Only this part, such as kube-apiserver
+        part: Option<String>,
     },
     /// Open a shell on a switch as its user admin, or run one command there
     Shell {
@@ -55,19 +75,33 @@ pub(crate) enum Command {
         /// The switch's name
         switch: String,
     },
-    /// Remove all switches
+    /// Remove all switches and stop the control plane
     Down {
-        /// Their /host disks too
+        /// Their /host disks and the control plane's data too
         #[arg(long)]
         all: bool,
     },
 }
 
+/// What can be done with the control plane.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ClusterVerb {
+    /// Which parts run, and how much memory is theirs
+    Status,
+    /// What a switch has to be told to join
+    Invitation,
+    /// Start what does not run
+    Start,
+    /// Stop it, and keep its data
+    Stop,
+}
+
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up { switches, asics, without_kubernetes, deb } => {
+        Command::Up { switches, asics, without_kubernetes, cluster, deb } => {
             let kubernetes = !without_kubernetes;
-            let product = Product { deb: package(deb, kubernetes)?, kubernetes };
+            let kubelet = cluster.then(bring_up_cluster).transpose()?;
+            let product = Product { deb: package(deb, kubernetes)?, kubernetes, kubelet };
             for switch in fleet::up(&product, switches, asics)? {
                 println!("{0} is up: cargo xtask lab shell {0}", switch.name());
             }
@@ -86,9 +120,54 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             fleet::find(&switch)?.crash()?;
             println!("{switch} is back");
         }
-        Command::Down { all } => fleet::down(all)?,
+        Command::Kubectl { arguments } => {
+            let error = Cluster::find()?.kubectl().args(arguments).exec();
+            return Err(Error::new(error).context("cannot run kubectl"));
+        }
+        Command::Cluster { verb, part } => handle_cluster(verb, part.as_deref())?,
+        Command::Down { all } => {
+            fleet::down(all)?;
+            Cluster::down(all)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The control plane, and the kubelet for switches that are to join it.
+fn bring_up_cluster() -> Result<PathBuf> {
+    Machine::prepare()?;
+    Cluster::up()?;
+    println!("the control plane is up: cargo xtask lab kubectl get nodes");
+    cluster::kubelet()
+}
+
+fn handle_cluster(verb: ClusterVerb, part: Option<&str>) -> Result<()> {
+    let cluster = Cluster::find()?;
+    let chosen: Vec<Part> =
+        Part::ALL.into_iter().filter(|known| part.is_none_or(|name| name == known.name())).collect();
+    if chosen.is_empty() {
+        let known = Part::ALL.map(Part::name).join(", ");
+        bail!("no such part of the control plane; there are {known}");
+    }
+    match verb {
+        ClusterVerb::Status => {
+            for part in chosen {
+                match cluster.memory(part) {
+                    Some(kilobytes) => println!("{:<24} {:>4} MB", part.name(), kilobytes / 1024),
+                    None => println!("{:<24} stopped", part.name()),
+                }
+            }
+        }
+        ClusterVerb::Invitation => {
+            let invitation = cluster.invitation()?;
+            println!("server {}:{}", invitation.address, invitation.port);
+            println!("token  {}", invitation.token);
+            println!("ca     {}", invitation.ca_pin);
+        }
+        ClusterVerb::Start => chosen.into_iter().try_for_each(|part| cluster.start(part))?,
+        ClusterVerb::Stop => chosen.into_iter().rev().try_for_each(|part| cluster.stop(part))?,
+    }
+    Ok(())
 }
 
 /// Our package for the switches' image: the one given, or one built from this tree.

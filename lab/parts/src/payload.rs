@@ -40,6 +40,12 @@ pub fn run(feature: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
+/// Does nothing until it is told to stop.
+pub fn pause() -> Result<ExitCode> {
+    serve::wait_terminate()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Sends one command to the payload of `instance` on this switch and prints its answer.
 pub fn send(instance: &str, command: &str) -> Result<ExitCode> {
     let port = record::read_port(instance)?;

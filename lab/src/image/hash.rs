@@ -9,25 +9,25 @@ use anyhow::{Context, Result};
 
 /// A hash over texts, files and trees. It guards against stale caches, not against anybody, so the standard library's
 /// hasher is good enough; a new compiler that hashes differently costs one rebuild.
-pub(super) struct ContentHash(DefaultHasher);
+pub(crate) struct ContentHash(DefaultHasher);
 
 impl ContentHash {
-    pub(super) fn new() -> ContentHash {
+    pub(crate) fn new() -> ContentHash {
         ContentHash(DefaultHasher::new())
     }
 
-    pub(super) fn text(&mut self, text: &str) -> &mut ContentHash {
+    pub(crate) fn text(&mut self, text: &str) -> &mut ContentHash {
         text.hash(&mut self.0);
         self
     }
 
-    pub(super) fn file(&mut self, path: &Path) -> Result<&mut ContentHash> {
+    pub(crate) fn file(&mut self, path: &Path) -> Result<&mut ContentHash> {
         fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut self.0);
         Ok(self)
     }
 
     /// Names, modes, links and content of everything below `path`.
-    pub(super) fn tree(&mut self, path: &Path) -> Result<&mut ContentHash> {
+    pub(crate) fn tree(&mut self, path: &Path) -> Result<&mut ContentHash> {
         let list = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
         let mut entries = list.collect::<Result<Vec<_>, _>>()?;
         entries.sort_by_key(fs::DirEntry::file_name);
@@ -46,7 +46,7 @@ impl ContentHash {
         Ok(self)
     }
 
-    pub(super) fn finish(&self) -> String {
+    pub(crate) fn finish(&self) -> String {
         format!("{:016x}", self.0.finish())
     }
 }

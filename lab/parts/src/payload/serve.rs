@@ -38,6 +38,20 @@ pub(super) fn serve(record: &Record) -> Result<u8> {
     LocalSet::new().block_on(&runtime, serve_until_end(record))
 }
 
+/// Returns when SIGTERM or SIGINT comes.
+pub(super) fn wait_terminate() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}
+
 async fn serve_until_end(record: &Record) -> Result<u8> {
     // Before the log says "acquired", so that a stop in that very moment is not lost.
     let mut terminate = signal(SignalKind::terminate())?;

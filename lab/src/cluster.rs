@@ -1,0 +1,154 @@
+//! A Kubernetes control plane as processes of this machine, which the lab's switches can join.
+//!
+//! etcd, API server, controller manager, scheduler and a registry listen on Docker's bridge. They live on when the
+//! command that started them ends, keep their data over a restart, and know nothing of the switches: either side can be
+//! restarted without the other. What a real cluster needs for us is applied from `packaging/cluster`.
+
+mod build;
+mod manifests;
+mod parts;
+mod pki;
+mod process;
+mod registry;
+mod site;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{self, Output, last_words, step};
+use crate::machine::install_packages;
+use build::Programs;
+use site::Site;
+
+pub use build::kubelet;
+pub use parts::Part;
+
+/// What the control plane needs besides what every lab does.
+const TOOLS: [(&str, &str); 2] = [("docker-registry", "docker-registry"), ("openssl", "openssl")];
+
+/// The API server makes the namespaces that it comes with a moment after it says that it is ready.
+const NAMESPACES_MAX: Duration = Duration::from_secs(30);
+
+/// A control plane of this machine.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    site: Site,
+    programs: Programs,
+}
+
+/// How a switch joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The API server's address.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+    /// A bootstrap token.
+    pub token: String,
+    /// The pin of the cluster's CA: `sha256:…`.
+    pub ca_pin: String,
+}
+
+impl Cluster {
+    /// Brings the control plane of this prefix up, with everything that takes; parts that run already stay. The machine
+    /// must have been prepared.
+    pub fn up() -> Result<Cluster> {
+        install_packages(&TOOLS)?;
+        let cluster = Cluster { programs: Programs::prepare()?, site: Site::make()? };
+        pki::prepare(&cluster.site)?;
+        step("starting the control plane", || {
+            Part::ALL.into_iter().try_for_each(|part| cluster.start(part))?;
+            cluster.wait_namespaces()?;
+            manifests::apply(&cluster)
+        })?;
+        Ok(cluster)
+    }
+
+    /// The control plane of this prefix, whether it runs or not.
+    pub fn find() -> Result<Cluster> {
+        let site = Site::find()?.context("no control plane was made; `cargo xtask lab up --cluster`")?;
+        Ok(Cluster { programs: Programs::find()?, site })
+    }
+
+    /// Ends the control plane of this prefix if there is one; `wipe` removes its data and keys too.
+    pub fn down(wipe: bool) -> Result<()> {
+        let Some(site) = Site::find()? else { return Ok(()) };
+        step("stopping the control plane", || {
+            Part::ALL.into_iter().rev().try_for_each(|part| part.process(&site).stop())?;
+            if wipe { site.wipe() } else { Ok(()) }
+        })
+    }
+
+    /// Starts a part if it does not run, and waits until it answers.
+    pub fn start(&self, part: Part) -> Result<()> {
+        part.ensure(&self.site, &self.programs)
+    }
+
+    /// Ends a part; its data stay.
+    pub fn stop(&self, part: Part) -> Result<()> {
+        part.process(&self.site).stop()
+    }
+
+    /// The process number of a part, if it runs.
+    pub fn pid(&self, part: Part) -> Option<i32> {
+        part.process(&self.site).pid()
+    }
+
+    /// How much memory a part has for itself, in kilobytes, if it runs.
+    pub fn memory(&self, part: Part) -> Option<u64> {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid(part)?)).ok()?;
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        pss.split_whitespace().next()?.parse().ok()
+    }
+
+    /// What a switch has to be told to join.
+    pub fn invitation(&self) -> Result<Invitation> {
+        Ok(Invitation {
+            address: self.site.address().to_string(),
+            port: self.site.port(site::Port::ApiServer),
+            token: manifests::token(&self.site)?,
+            ca_pin: pki::ca_pin(&self.site)?,
+        })
+    }
+
+    /// Puts an image of this machine's Docker into the registry as `name` (`docker-lldp:2.0.0`), and gives the name by
+    /// which switches pull it.
+    pub fn publish(&self, image: &str, name: &str) -> Result<String> {
+        registry::publish(&self.site, image, name)?;
+        Ok(format!("{}/{name}", registry::pull_address(&self.site)))
+    }
+
+    /// A kubectl that may do everything in this cluster.
+    pub fn kubectl(&self) -> Command {
+        let mut kubectl = Command::new(self.programs.path("kubectl"));
+        kubectl.env("KUBECONFIG", self.site.path("pki/admin.kubeconfig"));
+        kubectl
+    }
+
+    /// Runs kubectl to its end, whatever the end is.
+    pub fn kubectl_run(&self, arguments: &[&str]) -> Result<Output> {
+        command::finish("kubectl", self.kubectl().args(arguments).stdin(std::process::Stdio::null()))
+    }
+
+    /// Runs kubectl and gives its trimmed output; anything but success is an error that quotes it.
+    pub fn kubectl_ok(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.kubectl_run(arguments)?;
+        if !output.success() {
+            bail!("`kubectl {}` ended with {}: {}", arguments.join(" "), output.status, last_words(&output));
+        }
+        Ok(output.text().to_owned())
+    }
+
+    fn wait_namespaces(&self) -> Result<()> {
+        let end = Instant::now() + NAMESPACES_MAX;
+        while !self.kubectl_run(&["get", "namespaces", "kube-public", "kube-system"])?.success() {
+            if Instant::now() > end {
+                bail!("the API server makes no namespaces");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! Where a control plane lives: its directory, its address, its ports.
+//!
+//! Each prefix of switch names (`SWITCHYARD_LAB_PREFIX`) has a control plane of its own, so that two people who stop API
+//! servers in their scenarios do not meet. The first one made on a machine gets Kubernetes' usual port 6443.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::fleet;
+use crate::machine::{Machine, docker};
+
+/// The ports of slot 0; each further one has its own ten.
+const FIRST_PORT: u16 = 6440;
+const PORTS_EACH: u16 = 10;
+const SLOTS: u16 = 50;
+
+/// What listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Port {
+    Etcd = 0,
+    EtcdPeers = 1,
+    ApiServer = 3,
+    ControllerManager = 4,
+    Scheduler = 5,
+    Registry = 6,
+    RegistryUploads = 7,
+}
+
+/// The place of one control plane.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    directory: PathBuf,
+    slot: u16,
+    address: Ipv4Addr,
+}
+
+impl Site {
+    /// The site of this prefix, made if there is none.
+    pub(super) fn make() -> Result<Site> {
+        let directory = Site::place();
+        for part in ["pki", "log", "run", "etcd", "registry"] {
+            let path = directory.join(part);
+            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        let _lock = Machine::lock()?;
+        if read_slot(&directory).is_none() {
+            fs::write(directory.join("slot"), free_slot()?.to_string())?;
+        }
+        Site::find()?.context("the site just made is not there")
+    }
+
+    /// The site of this prefix, if one was made.
+    pub(super) fn find() -> Result<Option<Site>> {
+        let directory = Site::place();
+        let Some(slot) = read_slot(&directory) else { return Ok(None) };
+        Ok(Some(Site { directory, slot, address: bridge_address()? }))
+    }
+
+    /// A file or directory of the site.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// As [`Site::path`], as an argument of a program.
+    pub(super) fn text(&self, name: &str) -> String {
+        self.path(name).to_string_lossy().into_owned()
+    }
+
+    pub(super) fn port(&self, port: Port) -> u16 {
+        FIRST_PORT + self.slot * PORTS_EACH + port as u16
+    }
+
+    /// The machine's address on Docker's bridge: switches reach it, the rest of the world does not.
+    pub(super) fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Removes everything that was kept.
+    pub(super) fn wipe(&self) -> Result<()> {
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("cannot remove {}", self.directory.display()))
+    }
+
+    fn place() -> PathBuf {
+        Machine::path("cluster").join(fleet::prefix())
+    }
+}
+
+fn read_slot(directory: &Path) -> Option<u16> {
+    fs::read_to_string(directory.join("slot")).ok()?.trim().parse().ok()
+}
+
+/// The lowest number that no other site of this machine has.
+fn free_slot() -> Result<u16> {
+    let mut taken = Vec::new();
+    for entry in fs::read_dir(Machine::path("cluster"))? {
+        taken.extend(read_slot(&entry?.path()));
+    }
+    match (0..SLOTS).find(|slot| !taken.contains(slot)) {
+        Some(slot) => Ok(slot),
+        None => bail!("{SLOTS} control planes were made here; `cargo xtask lab down --all` removes one"),
+    }
+}
+
+fn bridge_address() -> Result<Ipv4Addr> {
+    let format = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
+    let answer = docker(&["network", "inspect", "--format", format, "bridge"])?;
+    answer
+        .split_whitespace()
+        .find_map(|address| address.parse().ok())
+        .with_context(|| format!("Docker's bridge has no IPv4 address: {answer:?}"))
+}
