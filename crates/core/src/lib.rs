@@ -17,6 +17,7 @@ mod reason;
 mod start;
 mod state;
 mod stop;
+mod verdict;
 mod view;
 mod wait;
 
@@ -33,5 +34,6 @@ pub use state::{
     Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
 };
 pub use stop::{ended, kill, left_behind, stop};
+pub use verdict::{Cause, Failure, Moment, Record, Verdict};
 pub use view::{Local, Pod, View};
 pub use wait::{Waiting, wait, why_ended};

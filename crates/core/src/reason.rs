@@ -69,6 +69,12 @@ pub enum Reason {
     PodKnocks,
     /// The pod has ended and the cluster is bringing the next one.
     PodGone,
+    /// The pod brings another version than the one that ran, and the operator wants to be asked.
+    Held,
+    /// The pod's version failed here a short while ago.
+    FailedLately,
+    /// The pod's version failed here too often.
+    Blocked,
     /// Nothing is to be done.
     AsAsked,
 }
@@ -116,6 +122,13 @@ impl fmt::Display for Reason {
             Self::OwnerChangedToLocal => "the owner was changed to local while a pod runs",
             Self::PodKnocks => "a pod asks for its turn",
             Self::PodGone => "the pod has ended",
+            Self::Held => "another version asks and updates are on hold: it waits for system service accept",
+            Self::FailedLately => {
+                "the version that asks failed here a short while ago: it is kept out for now"
+            }
+            Self::Blocked => {
+                "the version that asks failed here too often: it waits for system service accept"
+            }
             Self::AsAsked => "all is as asked",
         })
     }

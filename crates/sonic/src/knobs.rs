@@ -30,10 +30,20 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
             .map(Duration::from_secs)
             .ok_or_else(|| broken(format!("{key} is {value}, allowed is {min} to {SECONDS_MAX} seconds"))),
     };
+    let count = |key: &str, default: u32| match keys.get(key) {
+        None => Ok(default),
+        Some(value) => number(value)
+            .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| *count > 0)
+            .ok_or_else(|| broken(format!("{key} is {value}, allowed is a number above 0"))),
+    };
     Ok(Knobs {
         revert_to_local: seconds("revert_to_local_on_wait_seconds", 0, default.revert_to_local)?,
         // Zero would be a loop that never rests.
         safety_check: seconds("wait_safety_check_seconds", 1, default.safety_check)?,
+        failed_version_delay: seconds("failed_version_delay_seconds", 0, default.failed_version_delay)?,
+        failures_until_blocked: count("failures_until_blocked", default.failures_until_blocked)?,
+        label_drop: seconds("label_drop_seconds", 0, default.label_drop)?,
     })
 }
 
@@ -50,6 +60,15 @@ mod tests {
         let etc = tempfile::tempdir().unwrap();
         std::fs::write(etc.path().join(FILE), content).unwrap();
         load_knobs(etc.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_knob_is_read_and_nonsense_is_named() {
+        let knobs = with(r#"{"failures_until_blocked": 5, "label_drop_seconds": "7"}"#).unwrap();
+        assert_eq!(knobs.failures_until_blocked, 5);
+        assert_eq!(knobs.label_drop, Duration::from_secs(7));
+        let error = with(r#"{"failures_until_blocked": 0}"#).unwrap_err();
+        assert!(error.contains("failures_until_blocked is 0"), "{error}");
     }
 
     #[test]
