@@ -27,15 +27,20 @@ impl Engine {
         Ok(ids.map(|id| Pod { id }).collect())
     }
 
-    /// The names of all containers that run now, pods' ones by their container name.
+    /// What all containers that run now are called: by their names, and by the first digits of their ids as rows have
+    /// them.
     pub async fn running_names(&self) -> Result<Vec<String>, EngineError> {
         let listed = self
             .docker
             .list_containers(None::<ListContainersOptions>)
             .await
             .map_err(|error| self.error("", error))?;
-        let name =
-            |names: Option<Vec<String>>| names?.first().map(|name| name.trim_start_matches('/').to_owned());
-        Ok(listed.into_iter().filter_map(|summary| name(summary.names)).collect())
+        let names = listed.into_iter().flat_map(|summary| {
+            let id = summary.id.as_deref().and_then(|id| ContainerId::parse(id).ok());
+            let names = summary.names.unwrap_or_default().into_iter();
+            let names = names.map(|name| name.trim_start_matches('/').to_owned());
+            names.chain(id.map(|id| id.short().to_string())).collect::<Vec<_>>()
+        });
+        Ok(names.collect())
     }
 }

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
-use switchyard_core::{Scope, instances_of};
-
 use crate::args::Output;
 use crate::error::CliError;
 use crate::host::Host;
 use crate::output;
+use crate::rows::{self, Row};
+use serde::Serialize;
+use switchyard_core::CurrentOwner;
 
 #[derive(Serialize)]
 struct Line {
@@ -29,31 +29,30 @@ struct Line {
 pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
     let mut host = Host::open()?;
     let running = host.engine.running_names().await?;
-    let mut lines = Vec::new();
-    for feature in host.switch.feature_names()? {
-        let Some(config) = host.switch.feature_config(&feature)? else { continue };
-        let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
-        for instance in instances_of(&feature, scope, host.switch.asics()) {
-            let row = host.switch.feature_state(&instance)?.unwrap_or_default();
-            let name = instance.container_name();
-            lines.push(Line {
-                running: running.contains(&name) || row.current_owner == switchyard_core::CurrentOwner::Kube,
-                name,
-                feature: feature.to_string(),
-                asic: instance.asic.map(|asic| asic.0),
-                state: config.state.to_string(),
-                set_owner: config.set_owner.to_string(),
-                current_owner: row.current_owner.to_string(),
-                container_id: row.container_id.map(|id| id.to_string()),
-                version: row.container_version.map(|version| version.to_string()),
-                system_state: row.system_state.map(|state| state.to_string()),
-                remote_state: row.remote_state.to_string(),
-                update_time: row.update_time,
-            });
-        }
-    }
+    let read = rows::read(&mut host)?;
+    let lines: Vec<Line> = read.rows.into_iter().map(|row| line(row, &running)).collect();
     print(&lines, format);
-    Ok(ExitCode::SUCCESS)
+    Ok(read.code)
+}
+
+fn line(Row { instance, config, state }: Row, running: &[String]) -> Line {
+    let name = instance.container_name();
+    let pod = state.container_id.as_ref().filter(|_| state.current_owner == CurrentOwner::Kube);
+    let engine_name = pod.map_or_else(|| name.clone(), |id| id.short().to_string());
+    Line {
+        running: running.contains(&engine_name),
+        name,
+        feature: instance.feature.to_string(),
+        asic: instance.asic.map(|asic| asic.0),
+        state: config.state.to_string(),
+        set_owner: config.set_owner.to_string(),
+        current_owner: state.current_owner.to_string(),
+        container_id: state.container_id.map(|id| id.to_string()),
+        version: state.container_version.map(|version| version.to_string()),
+        system_state: state.system_state.map(|state| state.to_string()),
+        remote_state: state.remote_state.to_string(),
+        update_time: state.update_time,
+    }
 }
 
 fn print(lines: &[Line], format: Output) {

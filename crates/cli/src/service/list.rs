@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use switchyard_core::{Scope, instances_of};
 use switchyard_sonic::Units;
 
 use crate::args::Output;
 use crate::error::CliError;
 use crate::host::Host;
 use crate::output;
+use crate::rows::{self, Row};
 
 #[derive(Serialize)]
 struct Line {
@@ -27,23 +27,19 @@ pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
     let mut host = Host::open()?;
     let units = Units::connect().await?;
     let mut lines = Vec::new();
-    for feature in host.switch.feature_names()? {
-        let Some(config) = host.switch.feature_config(&feature)? else { continue };
-        let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
-        for instance in instances_of(&feature, scope, host.switch.asics()) {
-            let status = units.status(&instance.unit_name()).await?;
-            let row = host.switch.feature_state(&instance)?.unwrap_or_default();
-            lines.push(Line {
-                name: instance.container_name(),
-                unit: instance.unit_name(),
-                state: config.state.to_string(),
-                unit_file_state: status.unit_file_state,
-                active_state: status.active_state,
-                sub_state: status.sub_state,
-                set_owner: config.set_owner.to_string(),
-                current_owner: row.current_owner.to_string(),
-            });
-        }
+    let read = rows::read(&mut host)?;
+    for Row { instance, config, state } in read.rows {
+        let status = units.status(&instance.unit_name()).await?;
+        lines.push(Line {
+            name: instance.container_name(),
+            unit: instance.unit_name(),
+            state: config.state.to_string(),
+            unit_file_state: status.unit_file_state,
+            active_state: status.active_state,
+            sub_state: status.sub_state,
+            set_owner: config.set_owner.to_string(),
+            current_owner: state.current_owner.to_string(),
+        });
     }
     let narrow = |line: &Line| {
         vec![line.name.clone(), line.state.clone(), line.active_state.clone(), line.current_owner.clone()]
@@ -65,5 +61,5 @@ pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
             output::table(&header, &lines.iter().map(wide).collect::<Vec<Vec<_>>>());
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(read.code)
 }
