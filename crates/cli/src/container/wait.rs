@@ -13,7 +13,7 @@ use switchyard_core::{
     Copy, Instance, Knobs, Local, Reason, RowChange, View, Waiting, ended, wait, why_ended,
 };
 use switchyard_engine::{Ended, EngineError};
-use switchyard_sonic::Changes;
+use switchyard_sonic::{Changes, Switch};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -23,6 +23,10 @@ use crate::lock::TrackLock;
 
 /// How long an engine that went away is waited for before the next try. Its restart takes seconds.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a database that went away, or has not loaded its configuration, is waited for before the next try. That
+/// it has loaded is announced; this is for a connection that was lost.
+const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
 /// What a run that did not end in order bears, as SONiC's own tool does (SONIC.md 3.7).
 const FAILED: u8 = 255;
@@ -52,14 +56,22 @@ struct Events {
 }
 
 impl Events {
-    /// Resolves at the next change, or when it is time to look without one.
-    async fn next(&mut self, host: &Host, instance: &Instance, at_most: Duration) {
-        tokio::select! {
-            () = sleep(at_most) => {}
-            lost = Self::change(&mut self.changes) => if lost { self.changes = None },
-        }
-        if self.changes.is_none() {
-            self.changes = host.switch.changes(instance).await.ok();
+    /// Resolves at the next change, or when it is time to look without one. Not while the database is away or has not
+    /// loaded its configuration: what is missing then says nothing.
+    async fn next(&mut self, switch: &mut Switch, instance: &Instance, at_most: Duration) {
+        let mut at_most = at_most;
+        loop {
+            tokio::select! {
+                () = sleep(at_most) => {}
+                lost = Self::change(&mut self.changes) => if lost { self.changes = None },
+            }
+            if self.changes.is_none() {
+                self.changes = switch.changes(instance).await.ok();
+            }
+            if self.changes.is_some() && matches!(switch.config_initialized(), Ok(true)) {
+                return;
+            }
+            at_most = DATABASE_RETRY;
         }
     }
 
@@ -91,7 +103,7 @@ impl Watcher {
                 }
                 Waiting::Await(left, _) => {
                     let at_most = left.unwrap_or(self.knobs.safety_check).min(self.knobs.safety_check);
-                    self.events.next(&self.host, &self.instance, at_most).await;
+                    self.events.next(&mut self.host.switch, &self.instance, at_most).await;
                 }
                 Waiting::Over(change, reason) => {
                     if self.host.record("wait", &view, &change, reason)? {
@@ -127,7 +139,7 @@ impl Watcher {
                         sleep(ENGINE_RETRY).await;
                     }
                 },
-                () = self.events.next(&self.host, &self.instance, self.knobs.safety_check) => if self.check(&copy).await {
+                () = self.events.next(&mut self.host.switch, &self.instance, self.knobs.safety_check) => if self.check(&copy).await {
                     return Ok(ExitCode::SUCCESS);
                 },
             }
