@@ -3,7 +3,7 @@
 //!
 //! That the decisions together keep a switch right in any order of events is shown in `tests/model`.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod agent;
 mod case;

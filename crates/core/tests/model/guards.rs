@@ -5,6 +5,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use crate::lies::{Lie, Writer};
 use crate::quiet::Graph;
 use crate::scenario::{AS_WANTED, ONE_PAYLOAD, Scenario};
+use crate::world::{GONE, Gate, Main, Pod, Script, Unit, World};
 
 /// Without the rule, this property fails within so few failures.
 fn fails_without(scenario: Scenario, property: &'static str) {
@@ -71,6 +72,23 @@ fn pods_that_may_run_are_stopped_before_the_local_copy_starts() {
 #[test]
 fn the_row_is_written_before_the_local_copy_starts() {
     fails_without(one_pod(Lie::StartWithoutRow, 3), ONE_PAYLOAD);
+}
+
+/// Begins with two pods of which one runs, under a row that was just lost: the way there alone takes minutes.
+#[test]
+fn a_stop_marks_a_lost_row_until_the_pods_are_stopped() {
+    let scenario = Scenario { ids: false, agent: false, local_image: false, ..two_pods(Lie::NoMark, 2) };
+    let kube = scenario.init_states().into_iter().next_back().expect("a feature that Kubernetes is to run");
+    let from = World {
+        row: GONE,
+        lost: true,
+        pods: vec![Pod::Up(2, Gate::Runs), Pod::Up(3, Gate::Waits { asked: true })],
+        unit: Unit::Active,
+        script: Script::None,
+        main: Main::Looks,
+        ..kube
+    };
+    fails_without(Scenario { from: Some(from), leaves: false, ..scenario }, ONE_PAYLOAD);
 }
 
 #[test]

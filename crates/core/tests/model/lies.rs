@@ -20,6 +20,8 @@ pub(crate) enum Lie {
     PodsNotStopped,
     /// `start` does not write the row before it starts the local copy.
     StartWithoutRow,
+    /// `stop` leaves no mark in the place of a lost row that pods may run.
+    NoMark,
     /// `container wait` never finds that it has waited long enough.
     NeverLate,
     /// `container wait` does not touch the hand-shake when it repairs the row of the local copy.

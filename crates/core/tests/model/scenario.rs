@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     /// How much may go wrong, and how often the operator changes his mind, on one path.
     pub(crate) trouble: u8,
     pub(crate) lie: Lie,
+    /// Where to begin, if not with the unit's first start.
+    pub(crate) from: Option<World>,
 }
 
 impl Scenario {
@@ -49,6 +51,7 @@ impl Scenario {
             torn: false,
             trouble: 2,
             lie: Lie::None,
+            from: None,
         }
     }
 
@@ -102,6 +105,9 @@ impl Model for Scenario {
     type Action = Move;
 
     fn init_states(&self) -> Vec<World> {
+        if let Some(world) = &self.from {
+            return vec![World { trouble: self.trouble, ..world.clone() }];
+        }
         // Before the kubelet starts, the host says `down` for a feature of Kubernetes (DESIGN.md section 4 *Boot*).
         let down = Row { system: Some(switchyard_core::SystemState::Down), ..GONE };
         [(SetOwner::Local, GONE), (SetOwner::Kube, GONE), (SetOwner::Kube, down)]
@@ -120,6 +126,7 @@ impl Model for Scenario {
                 main: Main::None,
                 agent: if self.agent { Agent::Watches } else { Agent::Absent },
                 unit_wanted: true,
+                lost: false,
                 wronged: false,
                 trouble: self.trouble,
             })

@@ -74,7 +74,12 @@ fn copies(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
             moves.add("a pod decides to end", |to| pods::leave_by(scenario, to, Who::Pod(id)));
         }
     }
-    moves.add("Redis loses the row", |to| to.row = GONE);
+    if !world.lost {
+        moves.add("Redis loses the row", |to| {
+            to.row = GONE;
+            to.lost = true;
+        });
+    }
 }
 
 fn programs(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {

@@ -10,7 +10,9 @@ use crate::lies::{Lie, Writer};
 use crate::pods;
 use crate::scenario::{Moves, Scenario};
 use crate::translate::{small_steps, view, write};
-use crate::world::{Change, Local, Main, Pod, Rows, Script, Step, Then, Unit, Verb, Version, Who, World};
+use crate::world::{
+    Change, Local, Main, Pod, Row, Rows, Script, Step, Then, Unit, Verb, Version, Who, World,
+};
 
 pub(crate) fn moves(scenario: &Scenario, world: &World, moves: &mut Moves<'_>) {
     match &world.script {
@@ -63,6 +65,12 @@ fn decide(scenario: &Scenario, world: &mut World, verb: Verb, rows: Rows) {
             Step::Row(_) => !(scenario.lie == Lie::StartWithoutRow && starts_local),
             _ => true,
         });
+    }
+    if scenario.lie == Lie::NoMark
+        && let [Step::Row(first), .., Step::Row(last)] = steps.as_mut_slice()
+    {
+        first.owner = None;
+        last.only_if = last.only_if.map(|seen| Row { owner: rows.row.owner, ..seen });
     }
     let writer = if verb == Verb::Start { Writer::Start } else { Writer::Stop };
     for step in &mut steps {

@@ -223,6 +223,8 @@ pub(crate) struct World {
     pub(crate) agent: Agent,
     /// Whether the operator's last word was to have the unit running.
     pub(crate) unit_wanted: bool,
+    /// Redis has lost the row once. Twice within one stop, milliseconds apart, is more than is promised.
+    pub(crate) lost: bool,
     /// The agent asked for a restart of a copy that was as wanted.
     pub(crate) wronged: bool,
     /// How much trouble may still come.
