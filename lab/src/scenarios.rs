@@ -18,6 +18,7 @@ mod lost;
 mod pod;
 mod quiet;
 mod reboot;
+mod refusal;
 mod reload;
 mod service;
 mod standalone;
