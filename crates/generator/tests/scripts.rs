@@ -35,7 +35,9 @@ fn the_container_is_made_as_sonic_makes_it_then_started_by_container() {
     let calls = sandbox.calls();
     let create = &calls[0];
     assert!(
-        create.starts_with("docker [create] [--name] [probe] [--label] [switchyard.made-from="),
+        create.starts_with(
+            "docker [create] [--pull] [never] [--name] [probe] [--label] [switchyard.made-from="
+        ),
         "{create}"
     );
     for words in [

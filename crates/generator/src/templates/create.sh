@@ -41,7 +41,8 @@ create() {
     for file in /etc/fips/fips_enable /usr/share/sonic/templates/rsyslog-container.conf.j2; do
         [ ! -f "$file" ] || options+=(-v "$file:$file:ro")
     done
-    docker create "${options[@]}" "${OPTIONS[@]}" "$IMAGE" "${COMMAND[@]}" >/dev/null
+    # A start never fetches an image: it would wait for a registry out of reach, or take a stranger's of the same name.
+    docker create --pull never "${options[@]}" "${OPTIONS[@]}" "$IMAGE" "${COMMAND[@]}" >/dev/null
 }
 
 # Makes the container unless it is there as it should be. Without a local image a feature may still run from
