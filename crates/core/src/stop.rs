@@ -9,7 +9,8 @@ use crate::{
 ///
 /// The container that a broken-off start left behind is stopped too (buildimage #29702). A pod that waits for its
 /// turn keeps waiting: pending survives. That the unit goes down is written first: systemd runs the stop beside
-/// `container wait`, which would give a turn away meanwhile, and the kubelet brings the next pod at once.
+/// `container wait`, which would give a turn away meanwhile, and the kubelet brings the next pod at once. If the row
+/// changes on the way, the caller looks and plans again: somebody ran who was not seen.
 pub fn stop(view: &View) -> Plan {
     let mut steps = Vec::new();
     let mut end = down(view);
