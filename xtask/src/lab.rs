@@ -40,6 +40,13 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Put an image of this machine's Docker into the registry that the lab's switches pull from
+    Publish {
+        /// The image here
+        image: String,
+        /// What it is called there, such as docker-lldp:2.0.0
+        name: String,
+    },
     /// Look at the control plane, stop and start it; switches that joined stay as they are
     Cluster {
         /// What to do
@@ -124,6 +131,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
             let error = Cluster::find()?.kubectl().args(arguments).exec();
             return Err(Error::new(error).context("cannot run kubectl"));
         }
+        Command::Publish { image, name } => println!("{}", Cluster::find()?.publish(&image, &name)?),
         Command::Cluster { verb, part } => handle_cluster(verb, part.as_deref())?,
         Command::Down { all } => {
             fleet::down(all)?;

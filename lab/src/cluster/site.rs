@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::command::ok;
 use crate::fleet;
 use crate::machine::{Machine, docker};
 
@@ -105,11 +106,30 @@ fn free_slot() -> Result<u16> {
     }
 }
 
+/// Asked of the kernel: Docker tells the gateway of its default network only if somebody configured it.
 fn bridge_address() -> Result<Ipv4Addr> {
-    let format = "{{range .IPAM.Config}}{{.Gateway}} {{end}}";
-    let answer = docker(&["network", "inspect", "--format", format, "bridge"])?;
-    answer
-        .split_whitespace()
-        .find_map(|address| address.parse().ok())
-        .with_context(|| format!("Docker's bridge has no IPv4 address: {answer:?}"))
+    let bridge = "{{index .Options \"com.docker.network.bridge.name\"}}";
+    let bridge = docker(&["network", "inspect", "--format", bridge, "bridge"])?;
+    let answer = ok("ip", &["-4", "-oneline", "address", "show", "dev", &bridge])?;
+    parse_address(&answer)
+        .with_context(|| format!("Docker's bridge {bridge} has no IPv4 address: {answer:?}"))
+}
+
+/// `4: docker0    inet 172.17.0.1/16 brd …`
+fn parse_address(line: &str) -> Option<Ipv4Addr> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != "inet").skip(1);
+    words.next()?.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_address_is_read_from_what_ip_says() {
+        let line =
+            "4: docker0    inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0\\  valid_lft forever";
+        assert_eq!(parse_address(line), Some(Ipv4Addr::new(172, 17, 0, 1)));
+        assert_eq!(parse_address(""), None);
+    }
 }
