@@ -122,7 +122,12 @@ impl Stage<'_> {
 
     /// A pod of that version starts.
     pub(super) fn pod(&self, version: &'static str) -> Result<Pod<'_>> {
-        Pod::start(self, version)
+        Pod::start(self, version, "", "")
+    }
+
+    /// A pod starts whose image asks in another way than the feature's own: by this shell text.
+    pub(super) fn pod_that(&self, version: &'static str, script: &str) -> Result<Pod<'_>> {
+        Pod::start(self, version, "--entrypoint sh", &format!("-c '{script}'"))
     }
 
     /// Waits until the pod is recorded as the one that runs, and serves.
@@ -198,7 +203,7 @@ pub(super) struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    fn start(stage: &Stage<'a>, version: &'static str) -> Result<Pod<'a>> {
+    fn start(stage: &Stage<'a>, version: &'static str, entry: &str, command: &str) -> Result<Pod<'a>> {
         static COUNT: AtomicU32 = AtomicU32::new(1);
 
         let (switch, feature) = (stage.switch, stage.feature);
@@ -219,8 +224,8 @@ impl<'a> Pod<'a> {
             "docker run --detach --net=host --name k8s_POD_{pod}_sonic_{uid}_0 {} --entrypoint sleep \
                docker-{feature}:latest infinity > /dev/null && \
              docker run --detach --net=host --uts=host --name {name} {} --env IMAGE_VERSION={version} \
-               --volume /var/run/redis:/var/run/redis --volume /run/payload:/run/payload {locks} \
-               docker-{feature}:latest",
+               --volume /var/run/redis:/var/run/redis --volume /run/payload:/run/payload {locks} {entry} \
+               docker-{feature}:latest {command}",
             labels("POD", "podsandbox"),
             labels(feature, "container"),
         ))?;
