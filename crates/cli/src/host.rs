@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     ContainerId, Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal,
-    RemoteState, RowChange, Step, View, resolve,
+    RemoteState, RowChange, Step, Verdict, View, resolve,
 };
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs};
@@ -99,7 +99,8 @@ impl Host {
         };
         let pods = if KUBERNETES { self.pods(instance, &row).await? } else { Vec::new() };
         let instance = instance.clone();
-        Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods })
+        let verdict = Verdict::Welcome;
+        Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods, verdict })
     }
 
     /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,

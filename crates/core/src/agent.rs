@@ -1,7 +1,9 @@
 //! What the host does about a feature that nobody is just starting or stopping: the rules of the daemon that
 //! watches rows, engine and units (SONIC.md 5.5, DESIGN.md section 4). Its adapters come with Kubernetes mode.
 
-use crate::{CurrentOwner, Local, Reason, RemoteState, SetOwner, SystemState, View};
+use std::time::Duration;
+
+use crate::{Admin, CurrentOwner, Knobs, Local, Reason, RemoteState, SetOwner, SystemState, Verdict, View};
 
 /// What systemd says of the instance's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +18,19 @@ pub enum Unit {
     Off,
 }
 
+/// What the switch as a whole is going through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It works.
+    Steady,
+    /// CONFIG_DB is not loaded, or has changed so lately that more may follow: a missing row means nothing.
+    Loading,
+    /// A warm or fast reboot is under way, from its first step until its finalizer is done.
+    Rebooting,
+    /// `sonic.target` is down: everything is, and nobody meant this feature.
+    TargetDown,
+}
+
 /// What the daemon looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentView<'a> {
@@ -23,6 +38,10 @@ pub struct AgentView<'a> {
     pub view: &'a View,
     /// The unit.
     pub unit: Unit,
+    /// How long the unit has been as it is.
+    pub since: Duration,
+    /// The switch.
+    pub phase: Phase,
     /// The version of the pod that asks is that of the local image.
     pub same_as_local: bool,
 }
@@ -40,9 +59,9 @@ pub enum AgentStep {
 }
 
 /// What is to be done now, in order. Empty: all is as asked.
-pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
+pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
     let view = now.view;
-    if !view.kubernetes || view.instance.feature.is_database() {
+    if !view.kubernetes || view.instance.feature.is_database() || is_no_time_for(now) {
         return Vec::new();
     }
     match (now.unit, view.wanted()) {
@@ -72,9 +91,33 @@ pub fn reconcile(now: &AgentView<'_>) -> Vec<AgentStep> {
             vec![AgentStep::RestartUnit(Reason::PodGone)]
         }
         // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
-        (Unit::Off, _) if leaves_traces(view) => vec![AgentStep::BringDown(Reason::UnitStopped)],
-        (Unit::WillRestart | Unit::Busy | Unit::Off, _) => Vec::new(),
+        (Unit::Off, _) => {
+            let traces = leaves_traces(view).then_some(AgentStep::BringDown(Reason::UnitStopped));
+            drop_label(now, knobs).into_iter().chain(traces).collect()
+        }
+        (Unit::WillRestart | Unit::Busy, _) => Vec::new(),
     }
+}
+
+/// Nothing moves while the configuration is being loaded or the switch goes down or reboots with its data plane up.
+/// A feature that has no local image could not be helped by waiting.
+fn is_no_time_for(now: &AgentView<'_>) -> bool {
+    match now.phase {
+        Phase::Steady => false,
+        Phase::Loading | Phase::TargetDown => true,
+        Phase::Rebooting => now.view.local != Local::Missing,
+    }
+}
+
+/// The label is intent: it follows a disabled feature and owner local at once, and a unit stopped by hand only after
+/// a while, so that stop, look, start does not take a version out of turn (buildimage #15642). A unit that was never
+/// started says nothing.
+fn drop_label(now: &AgentView<'_>, knobs: &Knobs) -> Option<AgentStep> {
+    let view = now.view;
+    let unwanted = view.wanted() == SetOwner::Local
+        || matches!(view.config.state, Admin::Disabled | Admin::AlwaysDisabled);
+    let long_off = now.since >= knobs.label_drop;
+    (view.row.system_state.is_some() && (unwanted || long_off)).then_some(AgentStep::Label(false))
 }
 
 fn copy_runs(view: &View) -> bool {
@@ -92,5 +135,6 @@ fn pod_wants_to_take_over(now: &AgentView<'_>) -> bool {
     now.view.row.remote_state == RemoteState::Pending
         && now.view.row.current_owner == CurrentOwner::Local
         && now.view.server_answers
+        && now.view.verdict == Verdict::Welcome
         && !now.same_as_local
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: no clock, file, socket, environment or logger is reached from here. Adapters hand in a [`View`] of what
 //! is, and carry out the [`Plan`] that comes back. The same functions serve the command line, the call made inside
-//! an image, the daemon and the model that explores every order of events (`tests/model.rs`).
+//! an image, the daemon and the model that explores every order of events (`tests/model`).
 //!
 //! Holds always: never two running copies of one instance's payload, whatever the rows say.
 
@@ -21,7 +21,7 @@ mod verdict;
 mod view;
 mod wait;
 
-pub use agent::{AgentStep, AgentView, Unit, reconcile};
+pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
 pub use knobs::Knobs;
 pub use knock::{Answer, Asking, Side, ask};

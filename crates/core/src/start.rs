@@ -36,12 +36,19 @@ fn start_kube(view: &View) -> Plan {
     let (mut steps, reason) = if pod_can_come || !view.can_fall_back() {
         (make_room_for_pod(view), why_kube(view, pod_can_come))
     } else {
-        let reason = if view.server_answers { Reason::NoPodYet } else { Reason::ServerAway };
-        (bring_up_local(view), reason)
+        (bring_up_local(view), why_bridge(view))
     };
     // Last, so that no pod comes before the row can answer it.
     steps.push(Step::Label(true));
     Plan { steps, reason }
+}
+
+fn why_bridge(view: &View) -> Reason {
+    match (view.server_answers, view.verdict.reason()) {
+        (false, _) => Reason::ServerAway,
+        (true, Some(kept_out)) => kept_out,
+        (true, None) => Reason::NoPodYet,
+    }
 }
 
 fn why_kube(view: &View, pod_can_come: bool) -> Reason {

@@ -109,6 +109,7 @@ mod tests {
             row: FeatureState { system_state: Some(SystemState::Down), ..FeatureState::default() },
             local: Local::Stopped,
             pods: Vec::new(),
+            verdict: crate::Verdict::Welcome,
         };
         assert!(!left_behind(&clean));
         let mut start_cut_short = clean.clone();

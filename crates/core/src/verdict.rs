@@ -85,6 +85,14 @@ impl Verdict {
             Self::Blocked => Some(Reason::Blocked),
         }
     }
+
+    /// When to look again, where time alone changes it.
+    pub fn left(self) -> Option<Duration> {
+        match self {
+            Self::TooSoon(left) => Some(left),
+            Self::Welcome | Self::Held | Self::Blocked => None,
+        }
+    }
 }
 
 impl Record {

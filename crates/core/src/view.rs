@@ -1,7 +1,11 @@
-//! Everything a decision on the host may look at, read in one go by the adapters.
+//! Everything a decision on the host may look at.
+//!
+//! The adapters read the rows first and the engine after them: then a row change that is written only while the row
+//! says what was seen covers all that happened since, the time between the two readings included.
 
 use crate::{
     ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, RemoteState, SetOwner, SystemState,
+    Verdict,
 };
 
 /// What the engine says of the local copy.
@@ -39,6 +43,8 @@ pub struct View {
     pub local: Local,
     /// The running containers of the feature's pods, as the engine sees them. They may run the payload or wait.
     pub pods: Vec<Pod>,
+    /// What this switch thinks of the version that asks, or that ran last.
+    pub verdict: Verdict,
 }
 
 impl View {
@@ -110,9 +116,9 @@ impl View {
         !self.pods.is_empty() && (row_is_gone || runner_has_no_id)
     }
 
-    /// Whether a pod has asked for its turn, has it, or had it a moment ago.
+    /// Whether a pod has asked for its turn, has it, or had it a moment ago, and its version is let in.
     pub fn pod_is_coming(&self) -> bool {
-        self.row.remote_state != RemoteState::None
+        self.row.remote_state != RemoteState::None && self.verdict == Verdict::Welcome
     }
 
     /// What becomes of the hand-shake when the run it was for is over.

@@ -69,7 +69,12 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
             // The unit's stop ends those of which the row knows nothing; the one that asked keeps waiting.
             return Waiting::Over(untouched(view), Reason::StrangePod);
         }
-        return Waiting::Write(unless_changed(RemoteState::Ready), Reason::PodsTurn);
+        return match view.verdict.reason() {
+            None => Waiting::Write(unless_changed(RemoteState::Ready), Reason::PodsTurn),
+            // The next start bridges: a version that is kept out is nothing to wait for.
+            Some(kept_out) if view.can_fall_back() => Waiting::Over(untouched(view), kept_out),
+            Some(kept_out) => Waiting::Await(view.verdict.left(), kept_out),
+        };
     }
     if view.row.remote_state == RemoteState::Ready && view.asker().is_none() {
         return Waiting::Write(unless_changed(RemoteState::None), Reason::ReadyLeftOver);
@@ -170,6 +175,7 @@ mod tests {
             row: FeatureState::default(),
             local: Local::Running,
             pods: Vec::new(),
+            verdict: crate::Verdict::Welcome,
         };
         let Waiting::Watch(Copy::Local, Some(repair)) = wait(&view, Duration::ZERO, &Knobs::default()) else {
             panic!("the copy runs and its row is gone");
@@ -199,6 +205,7 @@ mod tests {
             row,
             local: Local::Stopped,
             pods: Vec::new(),
+            verdict: crate::Verdict::Welcome,
         };
         let mut stopped = crashed.clone();
         stopped.row.system_state = Some(SystemState::Down);

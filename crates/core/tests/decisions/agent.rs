@@ -1,14 +1,21 @@
 //! The daemon (SONIC.md 5.5; DESIGN.md section 4).
 
+use std::time::Duration;
+
 use switchyard_core::{
-    AgentView, CurrentOwner, FeatureName, FeatureState, Instance, RemoteState, Unit, View, reconcile,
+    AgentView, CurrentOwner, FeatureName, FeatureState, Instance, Knobs, Phase, RemoteState, Unit, Verdict,
+    View, reconcile,
 };
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
 
+fn now(view: &View, unit: Unit) -> AgentView<'_> {
+    AgentView { view, unit, since: Duration::ZERO, phase: Phase::Steady, same_as_local: false }
+}
+
 fn check(unit: Unit, view: &View, expected: &str) {
-    let said = words::agent(&reconcile(&AgentView { view, unit, same_as_local: false }));
+    let said = words::agent(&reconcile(&now(view, unit), &Knobs::default()));
     assert_eq!(said, expected, "\nfor {unit:?}, {view:#?}");
 }
 
@@ -35,8 +42,71 @@ fn a_pod_that_asks_takes_over_from_the_local_copy() {
     check(Unit::Active, &kube().row(knocks.clone()).runs().pods(&["a"]), "label true, restart: PodKnocks");
     check(Unit::Active, &kube().row(knocks.clone()).runs().pods(&["a"]).no_server(), "label true");
     let view = kube().row(knocks).runs().pods(&["a"]);
-    let same = AgentView { view: &view, unit: Unit::Active, same_as_local: true };
-    assert_eq!(words::agent(&reconcile(&same)), "label true");
+    let same = AgentView { same_as_local: true, ..now(&view, Unit::Active) };
+    assert_eq!(words::agent(&reconcile(&same, &Knobs::default())), "label true");
+}
+
+#[test]
+fn a_version_that_is_held_blocked_or_failed_lately_does_not_take_over() {
+    let knocks = local_row().remote(RemoteState::Pending, "a");
+    for verdict in [Verdict::Held, Verdict::Blocked, Verdict::TooSoon(Duration::from_secs(9))] {
+        check(
+            Unit::Active,
+            &View { verdict, ..kube().row(knocks.clone()).runs().pods(&["a"]) },
+            "label true",
+        );
+    }
+}
+
+#[test]
+fn the_label_follows_a_stop_after_a_while_and_disable_or_owner_local_at_once() {
+    let knobs = Knobs::default();
+    let off = |view: &View, since| {
+        let now = AgentView { since, ..now(view, Unit::Off) };
+        words::agent(&reconcile(&now, &knobs))
+    };
+    let mut stopped = kube().row(down());
+    assert_eq!(off(&stopped, Duration::ZERO), "");
+    assert_eq!(off(&stopped, knobs.label_drop), "label false");
+    stopped.config.state = switchyard_core::Admin::Disabled;
+    assert_eq!(off(&stopped, Duration::ZERO), "label false");
+    assert_eq!(off(&local().row(down()), Duration::ZERO), "label false");
+    assert_eq!(off(&kube(), knobs.label_drop), "", "a unit that was never started says nothing");
+}
+
+#[test]
+fn nothing_moves_while_the_switch_loads_goes_down_or_reboots_warm() {
+    let knocks = kube().row(local_row().remote(RemoteState::Pending, "a")).runs().pods(&["a"]);
+    for phase in [Phase::Loading, Phase::TargetDown, Phase::Rebooting] {
+        let now = AgentView { phase, ..now(&knocks, Unit::Active) };
+        assert_eq!(reconcile(&now, &Knobs::default()), [], "{phase:?}");
+    }
+    let kube_only = kube().row(down().remote(RemoteState::Stopped, "a")).no_image();
+    let now = AgentView { phase: Phase::Rebooting, ..now(&kube_only, Unit::WillRestart) };
+    assert_eq!(
+        words::agent(&reconcile(&now, &Knobs::default())),
+        "restart: PodGone",
+        "it has no other image"
+    );
+}
+
+#[test]
+fn a_start_bridges_rather_than_wait_for_a_version_that_is_kept_out() {
+    let asks = kube().row(up().remote(RemoteState::Pending, "a")).pods(&["a"]);
+    let blocked = View { verdict: Verdict::Blocked, ..asks };
+    let plan = switchyard_core::start(&blocked).unwrap();
+    assert_eq!(plan.reason, switchyard_core::Reason::Blocked);
+    assert!(plan.steps.contains(&switchyard_core::Step::StartLocal), "{plan:?}");
+    // Whoever waits already goes home at once, or, where there is no home, says why it waits.
+    let wait = |view: &View| words::waiting(&switchyard_core::wait(view, Duration::ZERO, &Knobs::default()));
+    assert!(
+        wait(&blocked).starts_with("Blocked: ") && wait(&blocked).ends_with("over"),
+        "{}",
+        wait(&blocked)
+    );
+    assert_eq!(wait(&blocked.clone().no_image()), "Blocked: wait");
+    let soon = View { verdict: Verdict::TooSoon(Duration::from_secs(9)), ..blocked.no_image() };
+    assert_eq!(wait(&soon), "FailedLately: wait 9 s");
 }
 
 #[test]
@@ -75,8 +145,8 @@ fn a_unit_that_was_stopped_stays_stopped() {
 #[test]
 fn what_a_run_left_behind_is_brought_down_once_the_unit_is_off() {
     let brings_down = "bring down: UnitStopped";
-    check(Unit::Off, &local().row(local_row()).runs(), brings_down);
-    check(Unit::Off, &local().row(local_row()), brings_down);
+    check(Unit::Off, &local().row(local_row()).runs(), "label false, bring down: UnitStopped");
+    check(Unit::Off, &local().row(local_row()), "label false, bring down: UnitStopped");
     check(Unit::Off, &kube().row(pod_row()).pods(&["a"]), brings_down);
     check(Unit::Off, &kube().row(up()), brings_down);
     check(Unit::Off, &local().runs(), brings_down);

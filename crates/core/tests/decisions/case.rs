@@ -3,7 +3,7 @@
 
 use switchyard_core::{
     Admin, ContainerId, CurrentOwner, FeatureConfig, FeatureName, FeatureState, Instance, Local, Pod,
-    RemoteState, SetOwner, SystemState, View,
+    RemoteState, SetOwner, SystemState, Verdict, View,
 };
 
 pub(crate) const FEATURE: &str = "snmp";
@@ -27,6 +27,7 @@ fn wanted(set_owner: SetOwner) -> View {
         row: FeatureState::default(),
         local: Local::Stopped,
         pods: Vec::new(),
+        verdict: Verdict::Welcome,
     }
 }
 

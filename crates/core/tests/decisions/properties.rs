@@ -5,8 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use switchyard_core::{
     Admin, AgentView, ContainerId, Copy, CurrentOwner, FeatureConfig, FeatureName, FeatureState, Instance,
-    Knobs, Local, Plan, Pod, RemoteState, RowChange, SetOwner, Step, SystemState, Unit, Version, View,
-    Waiting, Words, ended, instances_of, kill, reconcile, resolve, start, stop, wait,
+    Knobs, Local, Phase, Plan, Pod, RemoteState, RowChange, SetOwner, Step, SystemState, Unit, Verdict,
+    Version, View, Waiting, Words, ended, instances_of, kill, reconcile, resolve, start, stop, wait,
 };
 
 use crate::case::{engine_id, row_id};
@@ -46,14 +46,24 @@ prop_compose! {
         local in prop::sample::select(vec![Local::Missing, Local::Stopped, Local::Running]),
         pods in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3),
         feature in prop::sample::select(vec!["snmp", "database"]),
+        verdict in any_verdict(),
     ) -> View {
         View {
             instance: Instance::on_host(FeatureName::parse(feature).unwrap()),
-            kubernetes, server_answers, row, local,
+            kubernetes, server_answers, row, local, verdict,
             config: FeatureConfig { state, set_owner, fallback, ..FeatureConfig::default() },
             pods: pods.into_iter().map(|id| Pod { id: engine_id(id) }).collect(),
         }
     }
+}
+
+fn any_verdict() -> impl Strategy<Value = Verdict> {
+    let soon = Verdict::TooSoon(Duration::from_secs(30));
+    prop::sample::select(vec![Verdict::Welcome, Verdict::Held, Verdict::Blocked, soon])
+}
+
+fn steady(view: &View, unit: Unit, same_as_local: bool) -> AgentView<'_> {
+    AgentView { view, unit, since: Duration::MAX, phase: Phase::Steady, same_as_local }
 }
 
 fn any_unit() -> impl Strategy<Value = Unit> {
@@ -165,7 +175,7 @@ proptest! {
             prop_assert!(change.current_owner != Some(CurrentOwner::Kube), "{:?}", change);
         }
         for unit in [Unit::Active, Unit::WillRestart, Unit::Busy, Unit::Off] {
-            prop_assert_eq!(reconcile(&AgentView { view: &view, unit, same_as_local: false }), vec![]);
+            prop_assert_eq!(reconcile(&steady(&view, unit, false), &Knobs::default()), vec![]);
         }
     }
 
@@ -217,7 +227,7 @@ proptest! {
     #[test]
     fn the_daemon_never_touches_database(mut view in any_view(), unit in any_unit(), same: bool) {
         view.instance = Instance::on_host(FeatureName::parse("database").unwrap());
-        prop_assert_eq!(reconcile(&AgentView { view: &view, unit, same_as_local: same }), vec![]);
+        prop_assert_eq!(reconcile(&steady(&view, unit, same), &Knobs::default()), vec![]);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! The daemon: it looks at rows, engine and unit at any moment and runs its errands one by one.
 
-use switchyard_core::{AgentStep, AgentView, CurrentOwner, SetOwner, SystemState, reconcile, stop};
+use std::time::Duration;
+
+use switchyard_core::{
+    AgentStep, AgentView, CurrentOwner, Knobs, Phase, SetOwner, SystemState, reconcile, stop,
+};
 
 use crate::lies::Lie;
 use crate::scenario::{Moves, Scenario};
@@ -53,7 +57,15 @@ fn look(scenario: &Scenario, world: &mut World) {
         Unit::Active => switchyard_core::Unit::Active,
         Unit::AutoRestart => switchyard_core::Unit::WillRestart,
     };
-    let steps = reconcile(&AgentView { view: &view, unit, same_as_local: scenario.same_as_local });
+    let now = AgentView {
+        view: &view,
+        unit,
+        // Time is not modelled: what is done after a while may be done at once.
+        since: Duration::MAX,
+        phase: Phase::Steady,
+        same_as_local: scenario.same_as_local,
+    };
+    let steps = reconcile(&now, &Knobs::default());
     let errands: Vec<_> = steps.iter().filter_map(|step| errand(world, step)).collect();
     let errands = if scenario.lie == Lie::LeftAlone { without_bring_down(errands) } else { errands };
     if errands.contains(&Errand::Restart) && as_wanted(world) {

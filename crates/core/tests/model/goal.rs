@@ -45,6 +45,11 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
         // Every start is refused, and a pod that was there may stay: nothing else could run.
         return None;
     }
+    if !scenario.ids && !agent && world.wanted == SetOwner::Local && world.row.owner == CurrentOwner::Kube {
+        // A pod that only waited was recorded for a lost row, cannot see that it is meant, and is not asked any more
+        // since the owner was changed. The agent restarts the unit when it is back; so does the next start.
+        return None;
+    }
     let local_may = world.local != Local::Missing && (world.wanted == SetOwner::Local || scenario.fallback);
     let pod_may = world.wanted == SetOwner::Kube && world.orders;
     let Some(who) = running(world) else {

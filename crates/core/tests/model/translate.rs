@@ -162,5 +162,6 @@ pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
             .filter_map(Pod::id)
             .map(|id| switchyard_core::Pod { id: long_id(id).clone() })
             .collect(),
+        verdict: switchyard_core::Verdict::Welcome,
     }
 }
