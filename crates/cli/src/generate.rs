@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use clap_complete::Shell;
 use serde_json::json;
 use switchyard_core::FeatureName;
-use switchyard_generator::{Description, Edited, Report, install, list, remove, render};
+use switchyard_generator::{Description, Edited, Report, check_remove, install, list, remove, render};
 use switchyard_sonic::{Paths, Switch, Units};
 
 use crate::args::{Generate, GenerateVerb, Output, programs};
 use crate::error::CliError;
 use crate::output;
+use crate::retire::retire;
 use crate::runtime::block_on;
 
 /// Carries out one verb.
@@ -25,16 +26,26 @@ pub(crate) fn main(args: &Generate) -> Result<ExitCode, CliError> {
             let report = install(&args.root, &description, edited(*force))?;
             print_report(&report, args.output);
             if running_switch {
-                add_row(&description)?;
+                // The row last: featured starts the unit as soon as it sees it.
                 reload(&report)?;
+                add_row(&description)?;
             }
         }
         GenerateVerb::Remove { name, force } => {
             let name = FeatureName::parse(name)?;
+            if running_switch {
+                // Nothing is stopped for the sake of a removal that would be refused afterwards.
+                check_remove(&args.root, &name, edited(*force))?;
+                let template = format!("/{name}@.service");
+                let installed = list(&args.root)?;
+                let files =
+                    installed.iter().filter(|one| one.feature == name.as_str()).flat_map(|one| &one.files);
+                let per_asic = files.into_iter().any(|file| file.ends_with(&template));
+                block_on(retire(&name, per_asic))?;
+            }
             let report = remove(&args.root, &name, edited(*force))?;
             print_report(&report, args.output);
             if running_switch {
-                Switch::open(Paths::from_env())?.delete_feature(&name)?;
                 reload(&report)?;
             }
         }
@@ -56,16 +67,18 @@ fn read(path: &Path) -> Result<Description, CliError> {
     Description::parse(&text).map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))
 }
 
-/// On a running switch the feature is known at once; values that an operator chose before win (SONIC.md 10.4).
+/// On a running switch the feature is known at once; values that an operator chose before win (SONIC.md 10.4). One
+/// write, since featured acts on what it sees: a row without a state yet would have it mask the units.
 fn add_row(description: &Description) -> Result<(), CliError> {
     let mut switch = Switch::open(Paths::from_env())?;
     let present = switch.raw_config(description.name())?.unwrap_or_default();
-    for (field, value) in description.feature_row() {
-        if !present.contains_key(field) {
-            switch.set_feature_field(description.name(), field, value)?;
-        }
+    let row = description.feature_row();
+    let missing: Vec<(&str, &str)> =
+        row.into_iter().filter(|(field, _)| !present.contains_key(*field)).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Ok(switch.set_feature_fields(description.name(), &missing)?)
 }
 
 fn reload(report: &Report) -> Result<(), CliError> {

@@ -12,6 +12,7 @@ mod inside;
 mod lock;
 mod log;
 mod output;
+mod retire;
 mod rows;
 mod runtime;
 mod service;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bollard::errors::Error as Bollard;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptions, StartContainerOptions, StopContainerOptions,
-    WaitContainerOptions,
+    InspectContainerOptions, KillContainerOptions, RemoveContainerOptions, StartContainerOptions,
+    StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use switchyard_core::{ContainerId, Version};
@@ -106,6 +106,12 @@ impl Engine {
             Err(Bollard::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
             killed => gone_is_fine(killed.map_err(|error| self.error(id, error))),
         }
+    }
+
+    /// Removes a container that does not run. One that is gone is as asked.
+    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        let removed = self.docker.remove_container(id, None::<RemoveContainerOptions>).await;
+        gone_is_fine(removed.map_err(|error| self.error(id, error)))
     }
 
     /// Returns when the container does not run. An error says that this cannot be told, not that it ended.

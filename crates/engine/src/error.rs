@@ -46,7 +46,11 @@ impl EngineError {
 
     pub(crate) fn from_bollard(socket: &Path, container: &str, error: Bollard) -> Self {
         match error {
-            Bollard::DockerResponseServerError { status_code: 404, .. } => {
+            // A container that lives in the network of another one cannot start without that one: the engine answers
+            // with the same code and the other's name.
+            Bollard::DockerResponseServerError { status_code: 404, message }
+                if !message.contains("No such container: ") || message.contains(container) =>
+            {
                 Self::NoSuchContainer(container.to_owned())
             }
             Bollard::DockerResponseServerError { status_code: 400, message }

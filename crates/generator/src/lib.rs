@@ -4,8 +4,8 @@
 //! [`install`] and [`remove`] change a root file system so that a crash between any two steps is mended by calling
 //! them again. What the files do is written as text in `templates/`, next to the code that fills it in.
 //!
-//! Left to the caller: `systemctl daemon-reload`, writing the FEATURE row to CONFIG_DB ([`Description::feature_row`])
-//! and every word to the user.
+//! Left to the caller: stopping what runs before its files go, `systemctl daemon-reload`, the FEATURE row in CONFIG_DB
+//! ([`Description::feature_row`]) and every word to the user.
 //!
 //! Holds always: a file that this crate did not write is never replaced or deleted, and no text of a description
 //! reaches a shell unquoted, except the hook lines, which are meant as shell.
@@ -32,7 +32,7 @@ pub use description::{AutoRestart, Dependency, Description, InitialState, Owner}
 pub use error::{DescriptionError, GenerateError};
 pub use install::{Edited, install};
 pub use record::{Installed, list};
-pub use remove::remove;
+pub use remove::{check_remove, remove};
 pub use render::{GeneratedFile, render};
 
 /// What an installation or a removal did; paths are absolute, as seen inside the root.

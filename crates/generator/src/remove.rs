@@ -30,6 +30,11 @@ pub fn remove(root: &Path, feature: &FeatureName, edited: Edited) -> Result<Repo
     Ok(report)
 }
 
+/// Whether [`remove`] would go ahead, as far as can be told now.
+pub fn check_remove(root: &Path, feature: &FeatureName, edited: Edited) -> Result<(), GenerateError> {
+    plan(root, feature, edited).map(drop)
+}
+
 /// What is to be done, none of it done yet.
 pub(crate) fn plan(
     root: &Path,

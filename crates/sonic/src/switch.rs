@@ -140,17 +140,26 @@ impl Switch {
     }
 
     /// Configures one field of a feature, on the host and in every namespace, as SONiC's `config feature` does.
-    ///
-    /// The host's row, which decides, comes last: a failure on the way leaves all as it was for those who ask there.
     pub fn set_feature_field(
         &mut self,
         name: &FeatureName,
         field: &str,
         value: &str,
     ) -> Result<(), SonicError> {
+        self.set_feature_fields(name, &[(field, value)])
+    }
+
+    /// Configures several fields at once, so that nobody acts on half a row.
+    ///
+    /// The host's row, which decides, comes last: a failure on the way leaves all as it was for those who ask there.
+    pub fn set_feature_fields(
+        &mut self,
+        name: &FeatureName,
+        fields: &[(&str, &str)],
+    ) -> Result<(), SonicError> {
         let namespaces: Vec<_> = self.global.namespaces().map(Some).chain([None]).collect();
         for namespace in namespaces {
-            self.db(namespace, CONFIG)?.set(FEATURE, name.as_str(), &[(field, value)])?;
+            self.db(namespace, CONFIG)?.set(FEATURE, name.as_str(), fields)?;
         }
         Ok(())
     }

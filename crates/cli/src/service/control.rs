@@ -111,7 +111,7 @@ async fn refuse_masked(units: &Units, unit: &str, verb: &str) -> Result<(), CliE
 }
 
 /// Waits for a job of systemd and says what became of it.
-pub(super) async fn settle(
+pub(crate) async fn settle(
     unit: &str,
     verb: &str,
     deadline: Duration,

@@ -22,6 +22,8 @@ use crate::error::CliError;
 use crate::host::{Host, Target};
 use crate::runtime::block_on;
 
+pub(crate) use control::settle;
+
 /// Carries out one verb.
 pub(crate) fn main(args: &Service) -> Result<ExitCode, CliError> {
     let deadline = Duration::from_secs(args.timeout.into());
