@@ -12,7 +12,6 @@ use anyhow::{Context, Result, bail};
 use crate::fleet;
 use crate::image::{Product, switch_image};
 use crate::machine::Machine;
-use crate::scenarios;
 use crate::switch::{Host, Spec, Switch};
 
 /// The switch that a scenario wants.
@@ -52,8 +51,8 @@ pub struct Selection {
 pub type Package<'a> = &'a dyn Fn(bool) -> Result<Option<PathBuf>>;
 
 /// Runs the chosen scenarios, prints a line for each and a last one with the count; gives how many passed and failed.
-pub fn run(selection: &Selection, package: Package<'_>) -> Result<(usize, usize)> {
-    let chosen: Vec<Scenario> = scenarios::all()
+pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>) -> Result<(usize, usize)> {
+    let chosen: Vec<Scenario> = scenarios
         .into_iter()
         .filter(|scenario| scenario.name.contains(&selection.filter) && (selection.long || !scenario.long))
         .collect();

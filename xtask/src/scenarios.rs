@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use switchyard_lab::scenario::{self, Selection};
+use switchyard_lab::scenarios;
 
 /// Which stories.
 #[derive(clap::Args)]
@@ -22,7 +23,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
-    let (_, failed) =
-        scenario::run(&selection, &|kubernetes| crate::lab::package(arguments.deb.clone(), kubernetes))?;
+    let (_, failed) = scenario::run(scenarios::all(), &selection, &|kubernetes| {
+        crate::lab::package(arguments.deb.clone(), kubernetes)
+    })?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use switchyard_lab::machine::Machine;
 use switchyard_lab::scenario::{self, Selection};
+use switchyard_lab::scenarios;
 
 use crate::deb;
 
@@ -147,6 +148,7 @@ fn number_before(line: &str, word: &str) -> Result<usize> {
 
 fn stories(long: bool) -> Result<Count> {
     let selection = Selection { filter: String::new(), long };
-    let (passed, failed) = scenario::run(&selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
+    let (passed, failed) =
+        scenario::run(scenarios::all(), &selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
     Ok(Count { passed, failed })
 }
