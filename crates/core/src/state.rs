@@ -196,8 +196,10 @@ pub struct FeatureState {
     pub remote_state: RemoteState,
     /// The container that asked last; `ready` is its alone. Unmodified SONiC images do not write it.
     pub remote_container_id: Option<ContainerId>,
-    /// When this last changed, local time as SONiC writes it.
+    /// When anything of this last changed, local time as SONiC writes it.
     pub update_time: Option<String>,
+    /// Since when the owner is this one. Where only SONiC's own programs have written, their `update_time`.
+    pub owner_since: Option<String>,
 }
 
 impl Default for FeatureState {
@@ -213,6 +215,7 @@ impl Default for FeatureState {
             remote_state: RemoteState::None,
             remote_container_id: None,
             update_time: None,
+            owner_since: None,
         }
     }
 }

@@ -64,10 +64,8 @@ pub fn parse_state(instance: &Instance, fields: &Fields) -> Result<FeatureState,
         last_version: row.version("container_last_version")?,
         remote_state: row.word("remote_state", &[])?.unwrap_or(RemoteState::None),
         remote_container_id: row.id("remote_container_id")?,
-        update_time: ["update_time", "last_update_ts"]
-            .iter()
-            .find_map(|field| row.text(field))
-            .map(Into::into),
+        update_time: row.first(&["update_time", "last_update_ts"]),
+        owner_since: row.first(&["current_owner_update_ts", "update_time", "last_update_ts"]),
     })
 }
 
@@ -104,6 +102,10 @@ struct Row<'a> {
 impl Row<'_> {
     fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field).map(|text| text.trim_ascii()).filter(|text| !text.is_empty())
+    }
+
+    fn first(&self, fields: &[&str]) -> Option<String> {
+        fields.iter().find_map(|field| self.text(field)).map(Into::into)
     }
 
     fn wrong(&self, field: &'static str, allowed: impl Into<String>) -> RowError {

@@ -37,7 +37,7 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
         reports.push(Report {
             name: instance.container_name(),
             owner: view.row.current_owner.to_string(),
-            since: view.row.update_time.clone(),
+            since: view.row.owner_since.clone(),
             now: now(&wait(&view, Duration::ZERO, &knobs)),
             next_start: next_start(&view),
             safety: safety(&instance),

@@ -39,6 +39,7 @@ pub(super) struct Report {
     version: Option<String>,
     stable_version: Option<String>,
     remote_state: String,
+    since: Option<String>,
     update_time: Option<String>,
     last_reason: Option<String>,
 }
@@ -98,6 +99,7 @@ async fn report(known: &mut Known, instance: &Instance, unit: UnitStatus) -> Res
             .map(|v| v.to_string()),
         stable_version: row.stable_version.map(|version| version.to_string()),
         remote_state: row.remote_state.to_string(),
+        since: row.owner_since,
         update_time: row.update_time,
         last_reason: last.map(|entry| format!("{}: {}", entry.verb, entry.message)),
         name,
@@ -111,7 +113,7 @@ fn print(report: &Report, wide: bool) {
     output::line(&format!("     Loaded: {} ({})", report.load_state, report.unit_file_state));
     output::line(&format!("     Active: {} ({})", report.active_state, report.sub_state));
     output::line(&format!("    Feature: {} in CONFIG_DB, owner {}", report.state, report.set_owner));
-    let since = text(&report.update_time);
+    let since = text(&report.since);
     output::line(&format!("      Owner: {} since {since}", report.current_owner));
     output::line(&format!("  Container: {}, {}", text(&report.container_id), running(report)));
     output::line(&format!("    Version: {}", text(&report.version)));

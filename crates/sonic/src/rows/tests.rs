@@ -178,6 +178,19 @@ fn each_field_of_a_record_is_read() {
     assert_eq!(version(&read.stable_version), "20201231.74");
     assert_eq!(version(&read.last_version), "20201231.64");
     assert_eq!(read.update_time.as_deref(), Some("2026-11-21 05:00:00"));
+    assert_eq!(read.owner_since, read.update_time, "SONiC's own programs keep no other time");
+}
+
+#[test]
+fn the_owner_is_the_same_since_it_changed_not_since_the_row_did() {
+    let read = state(&[
+        ("current_owner", "local"),
+        ("current_owner_update_ts", "2026-11-20 23:00:00"),
+        ("update_time", "2026-11-21 05:00:00"),
+    ])
+    .unwrap();
+    assert_eq!(read.owner_since.as_deref(), Some("2026-11-20 23:00:00"));
+    assert_eq!(read.update_time.as_deref(), Some("2026-11-21 05:00:00"));
 }
 
 #[test]
