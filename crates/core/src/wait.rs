@@ -31,7 +31,7 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         if view.only_pod_asks() {
             return Waiting::Over(untouched(view), Reason::StrangePod);
         }
-        return Waiting::Watch(Copy::Pod(pod.id.clone()), None);
+        return Waiting::Watch(Copy::Pod(pod.id.clone()), stale_question(view));
     }
     if view.wanted() == SetOwner::Kube
         && let Some(answer) = unrecorded_pod(view)
@@ -144,6 +144,13 @@ fn remote_state_beside_local(view: &View) -> Option<RemoteState> {
             Some(RemoteState::None)
         }
     }
+}
+
+/// Beside a pod that runs another one can ask; if that one is gone, nobody asks any more.
+fn stale_question(view: &View) -> Option<RowChange> {
+    let asked = matches!(view.row.remote_state, RemoteState::Pending | RemoteState::Ready);
+    (asked && view.asker_is_gone() && !goes_down(view))
+        .then(|| RowChange { remote_state: Some(RemoteState::Running), ..up(view) })
 }
 
 fn pod_row_repair(view: &View, pod: &ContainerId) -> Option<RowChange> {

@@ -72,6 +72,13 @@ fn beside_the_local_copy_a_pod_can_ask_and_no_more() {
 }
 
 #[test]
+fn beside_a_pod_that_runs_another_can_ask_as_long_as_it_is_there() {
+    let row = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Pending, "b");
+    check(&kube().row(row.clone()).pods(&["a", "b"]), "watch a");
+    check(&kube().row(row).pods(&["a"]), "watch a, row(up remote=running)");
+}
+
+#[test]
 fn the_run_is_over_when_the_recorded_copy_has_ended() {
     check(&local().row(up().owner(CurrentOwner::Local, "snmp")), "ContainerEnded: row(down none), over");
     check(

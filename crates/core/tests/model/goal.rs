@@ -51,7 +51,7 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
         return None;
     }
     let local_may = world.local != Local::Missing && (world.wanted == SetOwner::Local || scenario.fallback);
-    let pod_may = world.wanted == SetOwner::Kube && world.orders;
+    let pod_may = world.wanted == SetOwner::Kube && world.orders && world.welcome;
     let Some(who) = running(world) else {
         return (local_may || pod_may).then_some("nothing runs");
     };

@@ -117,6 +117,7 @@ impl Model for Scenario {
                 label: wanted == SetOwner::Kube,
                 wanted,
                 server: true,
+                welcome: true,
                 manifest: true,
                 orders: wanted == SetOwner::Kube,
                 local: if self.local_image { Local::Stopped } else { Local::Missing },

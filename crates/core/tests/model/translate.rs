@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use switchyard_core::{
-    Admin, ContainerId, Copy, FeatureConfig, FeatureName, FeatureState, Instance, OnlyIf, RowChange, View,
+    Admin, ContainerId, Copy, FeatureConfig, FeatureName, FeatureState, Instance, OnlyIf, RowChange, Verdict,
+    View,
 };
 
 use crate::world::{Change, GONE, Id, LOCAL_ID, Local, NO_ID, Pod, Row, Rows, Step, Version, Who, World};
@@ -162,6 +163,6 @@ pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
             .filter_map(Pod::id)
             .map(|id| switchyard_core::Pod { id: long_id(id).clone() })
             .collect(),
-        verdict: switchyard_core::Verdict::Welcome,
+        verdict: if world.welcome { Verdict::Welcome } else { Verdict::Blocked },
     }
 }

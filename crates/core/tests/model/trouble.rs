@@ -30,6 +30,9 @@ fn operator(world: &World, moves: &mut Moves<'_>) {
             Unit::Pre | Unit::Active | Unit::Stopping(_) | Unit::AutoRestart => {}
         }
     });
+    let what =
+        if world.welcome { "the version fails once too often" } else { "the operator accepts the version" };
+    moves.add(what, |to| to.welcome = !to.welcome);
     moves.add("the operator restarts the unit", |to| {
         to.unit_wanted = true;
         restart(to, false);

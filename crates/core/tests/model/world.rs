@@ -213,6 +213,8 @@ pub(crate) struct World {
     pub(crate) server: bool,
     pub(crate) manifest: bool,
     pub(crate) orders: bool,
+    /// Whether the switch lets in the version that the cluster brings.
+    pub(crate) welcome: bool,
     // The engine.
     pub(crate) local: Local,
     pub(crate) pods: Vec<Pod>,
