@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::command::{self, Output, last_words, step};
-use crate::machine::install_packages;
+use crate::machine::{Machine, install_packages};
 use build::Programs;
 use site::Site;
 
@@ -58,6 +58,7 @@ impl Cluster {
     pub fn up() -> Result<Cluster> {
         install_packages(&TOOLS)?;
         let cluster = Cluster { programs: Programs::prepare()?, site: Site::make()? };
+        let _lock = Machine::lock_file("cluster.lock")?;
         pki::prepare(&cluster.site)?;
         step("starting the control plane", || {
             Part::ALL.into_iter().try_for_each(|part| cluster.start(part))?;
