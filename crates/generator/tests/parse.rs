@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test may stop at the first surprise")]
 
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use switchyard_generator::{Description, render};
 
 /// What is said about a description that is right except for `lines`, which begin on line 3.
@@ -141,7 +142,17 @@ fn nearly() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
 }
 
+/// A failing input is kept beside this file; the usual place exists only for tests inside `src`.
+fn corpus() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
+    #![proptest_config(corpus())]
+
     #[test]
     fn no_text_makes_the_reader_panic(text in r"(?s).{0,200}") {
         let _ = Description::parse(&text);
