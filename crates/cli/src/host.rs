@@ -202,11 +202,20 @@ impl Host {
 
     fn tell(&mut self, verb: &'static str, before: &View, reason: Reason) -> Result<(), CliError> {
         let after = self.switch.feature_state(&before.instance)?.unwrap_or_default();
+        // ExecStopPost stops what ExecStop has stopped already: that is no news.
+        if verb == "stop" && timeless(&before.row) == timeless(&after) {
+            return Ok(());
+        }
         info!(feature = %before.instance, from = %before.row.current_owner, to = %after.current_owner, "{verb}: {reason}");
         let entry = Entry::new(verb, reason, before.row.current_owner, &after);
         history::append(&self.paths.host, &before.instance, &entry);
         Ok(())
     }
+}
+
+/// What a row says, whenever it was written.
+fn timeless(row: &FeatureState) -> FeatureState {
+    FeatureState { update_time: None, ..row.clone() }
 }
 
 /// What the engine calls a copy.
