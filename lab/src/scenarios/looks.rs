@@ -1,5 +1,335 @@
-//! To be told.
+//! What people and programs see: JSON with known keys, answers that are true whoever runs the feature, help that is
+//! there, a support archive that has what it needs, and SONiC's own `container` back when the package goes.
 
-use crate::scenario::Scenario;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
-pub(super) const SCENARIOS: &[Scenario] = &[];
+use super::pod::{LOCAL, NEWER, Stage, in_tiers};
+use super::refusal::{difference, snapshot};
+use crate::command;
+use crate::scenario::{Scenario, SwitchKind};
+use crate::switch::Switch;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "everything that prints gives valid JSON with known keys, and asking changes nothing",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: json,
+    },
+    Scenario {
+        name: "status, list and explain say what is true of a local copy, up and down",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: local_truth,
+    },
+    Scenario {
+        name: "status, list and explain say what is true of a pod, running and gone",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: |switch| in_tiers(switch, &["telemetry"], pod_truth),
+    },
+    Scenario {
+        name: "completions, man pages and help are there for each program",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: help_is_there,
+    },
+    Scenario {
+        name: "the support archive gets version, list, units and history",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: techsupport,
+    },
+    Scenario {
+        name: "removing the package gives SONiC's own container command back",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: removal,
+    },
+];
+
+/// Each question with the keys of its answer, or of each line of its answer.
+const QUESTIONS: [(&str, &str); 7] = [
+    (
+        "container list",
+        "asic container_id current_owner feature name remote_state running set_owner state system_state update_time \
+         version",
+    ),
+    ("container id snmp", "container_id name"),
+    ("system service list", "active_state current_owner name set_owner state sub_state unit unit_file_state"),
+    (
+        "system service status snmp",
+        "active_state container_exit_code container_id container_pid container_running container_started_at \
+         current_owner description last_reason load_state main_pid name out_of_memory remote_state set_owner since \
+         stable_version state sub_state unit unit_file_state update_time version",
+    ),
+    (
+        "system service explain snmp",
+        "history name next_start now owner safety since stops_with_it would_change_it",
+    ),
+    ("switchyard generate list", "complete feature files source version"),
+    (
+        "switchyard generate render /usr/share/doc/switchyard/examples/features.d/probe.toml",
+        "content mode path",
+    ),
+];
+
+fn ask(switch: &Switch, question: &str) -> Result<Value> {
+    let text = switch.sh(&format!("{question} -o json"))?.stdout;
+    serde_json::from_str(&text).with_context(|| format!("{question} prints no JSON: {text}"))
+}
+
+/// The one line of an answer that is about this instance.
+fn ask_about(switch: &Switch, question: &str, instance: &str) -> Result<Value> {
+    let answer = ask(switch, question)?;
+    let line = answer.as_array().into_iter().flatten().find(|line| line["name"] == instance);
+    line.cloned().with_context(|| format!("{question} says nothing of {instance}: {answer}"))
+}
+
+fn json(switch: &Switch) -> Result<()> {
+    let before = snapshot(switch)?;
+    for (question, keys) in QUESTIONS {
+        let answer = ask(switch, question)?;
+        let lines = answer.as_array().cloned().unwrap_or_else(|| vec![answer.clone()]);
+        ensure!(!lines.is_empty(), "{question} prints an empty list");
+        for line in lines {
+            let found: Vec<&str> =
+                line.as_object().into_iter().flat_map(|line| line.keys().map(String::as_str)).collect();
+            ensure!(found.join(" ") == keys, "{question} should have the keys {keys:?}, and has {found:?}");
+        }
+    }
+    let inspected = switch.ok("container inspect snmp")?;
+    let inspected: Value = serde_json::from_str(&inspected).context("container inspect prints no JSON")?;
+    let docker: Value = serde_json::from_str(&switch.ok("docker inspect snmp")?)?;
+    for pointer in ["/0/Id", "/0/Name", "/0/State/Pid", "/0/Config/Image", "/0/HostConfig/NetworkMode"] {
+        ensure!(
+            inspected.pointer(pointer).is_some() && inspected.pointer(pointer) == docker.pointer(pointer),
+            "container inspect and docker inspect disagree about {pointer}"
+        );
+    }
+    let after = snapshot(switch)?;
+    ensure!(before == after, "asking changed something: {}", difference(&before, &after));
+    Ok(())
+}
+
+/// Insists on values of an answer.
+fn says(answer: &Value, wanted: &[(&str, Value)]) -> Result<()> {
+    for (key, value) in wanted {
+        ensure!(&answer[key] == value, "{key} should be {value}, and is {}: {answer}", answer[key]);
+    }
+    Ok(())
+}
+
+/// What Docker knows of a container: its pid and when it began.
+fn docker(switch: &Switch, container: &str) -> Result<(Value, Value)> {
+    let text = switch.ok(&format!("docker inspect {container}"))?;
+    let inspected: Value = serde_json::from_str(&text)?;
+    Ok((inspected[0]["State"]["Pid"].clone(), inspected[0]["State"]["StartedAt"].clone()))
+}
+
+fn local_truth(switch: &Switch) -> Result<()> {
+    switch.ok("system service restart snmp")?;
+    let since = switch.state("snmp", "current_owner_update_ts")?;
+    // A row that moves on for another reason is no change of owner.
+    switch.ok("sonic-db-cli STATE_DB HSET 'FEATURE|snmp' update_time '2099-01-01 00:00:00'")?;
+    let (pid, began) = docker(switch, "snmp")?;
+    let main_pid: u64 = switch.ok("systemctl show --value --property MainPID snmp")?.parse()?;
+    let status = ask_about(switch, "system service status snmp", "snmp")?;
+    says(
+        &status,
+        &[
+            ("active_state", "active".into()),
+            ("current_owner", "local".into()),
+            ("container_id", "snmp".into()),
+            ("container_running", true.into()),
+            ("container_pid", pid),
+            ("container_started_at", began),
+            ("main_pid", main_pid.into()),
+            ("version", LOCAL.into()),
+            ("stable_version", LOCAL.into()),
+            ("since", since.clone().into()),
+            ("last_reason", "start: owner is local: systemd runs the image that came with the switch".into()),
+        ],
+    )?;
+    let explained = ask_about(switch, "system service explain snmp", "snmp")?;
+    says(
+        &explained,
+        &[
+            ("owner", "local".into()),
+            ("since", since.clone().into()),
+            ("now", "the local image runs and is watched".into()),
+            ("next_start", "owner is local: systemd runs the image that came with the switch".into()),
+            ("stops_with_it", Value::Array(Vec::new())),
+        ],
+    )?;
+    let text = switch.ok("system service status snmp; system service explain snmp")?;
+    for words in [
+        "Active: active (running)",
+        &format!("Owner: local since {since}"),
+        "Container: snmp, running since ",
+        &format!("Version: {LOCAL}"),
+        &format!("owner:       local since {since}"),
+        "system service disable snmp: stops it, also after a boot",
+    ] {
+        ensure!(text.contains(words), "{words:?} is not in {text}");
+    }
+    let swss = ask_about(switch, "system service explain swss", "swss")?;
+    let stops: Vec<&str> =
+        swss["stops_with_it"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    ensure!(stops.contains(&"bgp.service") && stops.contains(&"lldp.service"), "with swss stop {stops:?}");
+
+    switch.ok("system service stop snmp")?;
+    let status = switch.sh("system service status snmp -o json")?;
+    ensure!(
+        status.status == 3,
+        "status of a unit that is down should end with 3, and ended with {}",
+        status.status
+    );
+    says(
+        &ask_about(switch, "system service status snmp", "snmp")?,
+        &[
+            ("active_state", "inactive".into()),
+            ("current_owner", "none".into()),
+            ("container_id", Value::Null),
+            ("container_running", false.into()),
+            ("container_exit_code", 0.into()),
+            ("last_reason", "stop: the unit was stopped".into()),
+        ],
+    )?;
+    says(
+        &ask_about(switch, "container list", "snmp")?,
+        &[("running", false.into()), ("current_owner", "none".into()), ("system_state", "down".into())],
+    )?;
+    switch.ok("system service start snmp")?;
+    switch.wait_serves("snmp")
+}
+
+fn pod_truth(stage: &Stage<'_>) -> Result<()> {
+    let switch = stage.switch;
+    let pod = stage.pod_in_charge()?;
+    let (pid, began) = docker(switch, &pod.id)?;
+    let status = ask_about(switch, "system service status telemetry", "telemetry")?;
+    says(
+        &status,
+        &[
+            ("set_owner", "kube".into()),
+            ("current_owner", "kube".into()),
+            ("container_id", pod.id.clone().into()),
+            ("container_running", true.into()),
+            ("container_pid", pid),
+            ("container_started_at", began),
+            ("version", NEWER.into()),
+            ("stable_version", LOCAL.into()),
+            ("remote_state", "running".into()),
+            ("last_reason", "wait: the local copy has ended: the pod that asked may run".into()),
+        ],
+    )?;
+    let listed = [
+        ("running", true.into()),
+        ("current_owner", "kube".into()),
+        ("container_id", pod.id.clone().into()),
+        ("version", NEWER.into()),
+    ];
+    says(&ask_about(switch, "container list", "telemetry")?, &listed)?;
+    let explained = ask_about(switch, "system service explain telemetry", "telemetry")?;
+    let now = explained["now"].as_str().unwrap_or_default();
+    ensure!(now.contains(&pod.id) && now.ends_with("runs and is watched"), "explain says {now:?}");
+
+    pod.dies()?;
+    stage.row_becomes("none - stopped up true")?;
+    says(
+        &ask_about(switch, "container list", "telemetry")?,
+        &[("running", false.into()), ("current_owner", "none".into()), ("container_id", Value::Null)],
+    )?;
+    says(
+        &ask_about(switch, "system service explain telemetry", "telemetry")?,
+        &[("owner", "none".into()), ("now", "nobody runs: a pod is waited for".into())],
+    )
+}
+
+fn help_is_there(switch: &Switch) -> Result<()> {
+    for (program, verbs) in [
+        ("container", "start stop wait kill id inspect exec logs state list"),
+        ("system", "service container"),
+        ("switchyard", "container system gate watch generate completions"),
+    ] {
+        let help = switch.ok(&format!("{program} --help"))?;
+        switch.ok(&format!(
+            "source /usr/share/bash-completion/completions/{program} && complete -p {program}"
+        ))?;
+        for verb in verbs.split(' ') {
+            ensure!(
+                help.lines().any(|line| line.trim().starts_with(verb)),
+                "{program} --help lacks {verb}: {help}"
+            );
+            let page = format!("/usr/share/man/man1/{program}-{verb}.1.gz");
+            switch.ok(&format!("zcat {page} | grep -q '^\\.TH {program}-{verb} '")).context("man page")?;
+            for file in [
+                format!("/usr/share/bash-completion/completions/{program}"),
+                format!("/usr/share/zsh/vendor-completions/_{program}"),
+                format!("/usr/share/fish/vendor_completions.d/{program}.fish"),
+            ] {
+                switch.ok(&format!("grep -qw {verb} {file}"))?;
+            }
+        }
+        for shell in ["bash", "zsh", "fish"] {
+            let printed =
+                switch.ok(&format!("switchyard completions {shell} {program} | grep -c {program}"))?;
+            ensure!(printed != "0", "completions for {shell} do not name {program}");
+        }
+    }
+    let codes = switch.ok("container --help")?;
+    for code in ["0 done", "3 no such feature or container", "10 a row that cannot be read"] {
+        ensure!(codes.contains(code), "container --help does not explain {code:?}");
+    }
+    Ok(())
+}
+
+fn techsupport(switch: &Switch) -> Result<()> {
+    switch.ok("system service restart snmp")?;
+    let archive = switch.ok("/usr/local/bin/debug-dump/switchyard")?;
+    let version = switch.ok("switchyard --version")?;
+    let since = switch.state("snmp", "current_owner_update_ts")?;
+    for wanted in [
+        "== switchyard --version",
+        &version,
+        "== container list -o json",
+        "\"name\": \"snmp\"",
+        "== system service list -o json",
+        "== system service explain snmp",
+        "== tail -n 100 /host/switchyard/history/snmp.jsonl",
+        &format!("{{\"time\":\"{since}\",\"verb\":\"start\""),
+    ] {
+        ensure!(archive.contains(wanted), "the support archive lacks {wanted:?}");
+    }
+    // This image has no `container` of SONiC's that could have been kept, so listing it fails; nothing else may.
+    let failed = archive.split("\n== ").find(|part| part.contains("(ended with") && !part.starts_with("ls "));
+    ensure!(failed.is_none(), "a part of the support archive failed: {failed:?}");
+    Ok(())
+}
+
+/// In a throw-away container of the switch's image, with a file where SONiC has its own program.
+fn removal(switch: &Switch) -> Result<()> {
+    let image = command::ok("docker", &["inspect", "--format", "{{.Config.Image}}", switch.name()])?;
+    let script = "set -eu
+        program=/usr/local/bin/container
+        package=$(dpkg-deb --field /usr/share/lab/switchyard.deb Package)
+        dpkg --purge $package > /dev/null 2>&1
+        [ ! -e $program ] && [ ! -L $program ]
+        printf '#!/bin/sh\\necho shipped\\n' > $program; chmod 755 $program; touch -d 2026-01-01 $program
+        before=$(stat -c '%a %u %g %s %Y' $program)
+        dpkg --install /usr/share/lab/switchyard.deb > /dev/null 2>&1
+        $program --version; $program.sonic
+        dpkg --remove $package > /dev/null 2>&1
+        $program
+        [ \"$before\" = \"$(stat -c '%a %u %g %s %Y' $program)\" ]
+        [ ! -e $program.sonic ] && [ ! -e /usr/bin/switchyard ] && [ ! -e /usr/bin/system ]";
+    let said = command::ok(
+        "docker",
+        &["run", "--rm", "--network=none", "--entrypoint", "bash", &image, "-c", script],
+    )?;
+    let version = switch.ok("container --version")?;
+    ensure!(said == format!("{version}\nshipped\nshipped"), "unexpected: {said:?}");
+    Ok(())
+}
