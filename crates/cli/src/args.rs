@@ -88,8 +88,9 @@ Examples:
   container exec snmp -- ps     a command inside, in the local copy or in the pod
   container list -o json
 
-Exit codes: 0 done; 1 failed; 2 wrong arguments; 3 no such feature or container; 4 no container to start;
-5 no permission; 6 database; 7 container engine; 8 refused; 9 too late; 10 a row that cannot be read.")]
+Exit codes: 0 done; 1 failed; 2 wrong arguments; 3 no such feature or container;
+4 no container to start; 5 no permission; 6 database; 7 container engine; 8 refused; 9 too late;
+10 a row that cannot be read.")]
 pub(crate) struct Container {
     #[command(flatten)]
     pub(crate) common: Common,
