@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::facts::{run, wait_another_run, wait_local};
+use super::facts::{ENABLED, run, wait_all_local, wait_another_run};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
 
@@ -25,18 +25,14 @@ fn planned_is_no_error(switch: &Switch) -> Result<()> {
     );
 
     let since = switch.now()?;
-    for feature in ["swss", "bgp", "lldp", "snmp", "telemetry"] {
+    for feature in ENABLED {
         let before = run(switch, feature)?;
         switch.ok(&format!("system service restart {feature}"))?;
         wait_another_run(switch, feature, &before)?;
-        switch.ok(&format!("system service stop {feature} && system service stop {feature}"))?;
-        switch.ok(&format!(
-            "systemctl start {feature}; systemctl stop {feature}; system service start {feature}"
-        ))?;
-        wait_local(switch, feature)?;
-    }
-    for dependent in ["bgp", "lldp", "snmp"] {
-        wait_local(switch, dependent)?;
+        switch.ok(&format!("system service stop {feature} && systemctl stop {feature}"))?;
+        switch.ok(&format!("systemctl start {feature} && system service start {feature}"))?;
+        // Those that need it come up behind its back, and would bring it back up if the next took them down now.
+        wait_all_local(switch)?;
     }
     let told = switch.journal_of(&since, "--identifier=container --identifier=system")?;
     ensure!(

@@ -38,15 +38,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 struct Before {
     /// How many lines each payload's log had.
     lines: Vec<(&'static str, usize)>,
-    /// How many transitions of each feature were told.
-    told: Vec<usize>,
+    /// The last transition of each feature that was told.
+    told: Vec<Transition>,
 }
 
 fn before(switch: &Switch) -> Result<Before> {
     let mut before = Before { lines: Vec::new(), told: Vec::new() };
     for feature in ENABLED {
         before.lines.push((feature, log(switch, feature)?.len()));
-        before.told.push(history(switch, feature)?.len());
+        before
+            .told
+            .push(history(switch, feature)?.pop().with_context(|| format!("{feature} has no history"))?);
     }
     Ok(before)
 }
@@ -91,9 +93,11 @@ fn back(switch: &Switch, before: &Before, events: &[&str], reason: &str) -> Resu
         let since: Vec<&str> = log[*lines..].iter().map(String::as_str).collect();
         ensure!(since == events, "the payload of {feature} noted {since:?} instead of {events:?}");
         let history = history(switch, feature)?;
-        let since = history.get(*told..).with_context(|| format!("{feature} forgot its history"))?;
+        let last = history.iter().rposition(|transition| transition == told);
+        let last = last.with_context(|| format!("{feature} does not tell any more of {told:?}"))?;
+        let since: Vec<&str> = history[last + 1..].iter().map(|(_, reason)| reason.as_str()).collect();
         ensure!(
-            since.iter().any(|told| told == reason) && since.last().is_some_and(|last| last == "OwnerLocal"),
+            since.contains(&reason) && since.last() == Some(&"OwnerLocal"),
             "{feature} should tell of {reason} and of its start, and tells {since:?}"
         );
     }
@@ -106,11 +110,16 @@ fn log(switch: &Switch, instance: &str) -> Result<Vec<String>> {
     Ok(log.lines().map(str::to_owned).collect())
 }
 
-/// The reasons of the transitions that `explain` tells of, oldest first.
-fn history(switch: &Switch, feature: &str) -> Result<Vec<String>> {
-    let reasons = switch
-        .ok(&format!("system service explain -o json {feature} | jq --raw-output '.[].history[].reason'"))?;
-    Ok(reasons.lines().map(str::to_owned).collect())
+/// When something happened to a feature, and the name of the rule behind it.
+type Transition = (String, String);
+
+/// What `explain` tells of a feature's past, oldest first.
+fn history(switch: &Switch, feature: &str) -> Result<Vec<Transition>> {
+    let lines = switch.ok(&format!(
+        "system service explain -o json {feature} | jq --raw-output '.[].history[] | .time + \"\\t\" + .reason'"
+    ))?;
+    let transitions = lines.lines().filter_map(|line| line.split_once('\t'));
+    Ok(transitions.map(|(time, reason)| (time.to_owned(), reason.to_owned())).collect())
 }
 
 fn boot_type(switch: &Switch) -> Result<String> {

@@ -56,27 +56,29 @@ fn by_systemctl(switch: &Switch) -> Result<()> {
         let before = run(switch, feature)?;
         switch.ok(&format!("systemctl restart {feature}"))?;
         wait_another_run(switch, feature, &before)?;
-
-        // systemd stops what it was told to end, and starts it again. The fourth start in so short a time would be one
-        // too many for systemctl.
-        let before = run(switch, feature)?;
-        switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill {feature}"))?;
-        wait_another_run(switch, feature, &before)?;
-
-        // It calls no ExecStop after a main process that failed: the container lives on and is watched anew.
-        let (unit, before) = (format!("{feature}.service"), run(switch, feature)?);
-        let watcher = property(switch, &unit, "MainPID")?;
-        switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill --signal=KILL {feature}"))?;
-        switch.wait_until(&format!("{feature} is watched again"), SOON, || {
-            let now = property(switch, &unit, "MainPID")?;
-            Ok(now != watcher && now != "0")
-        })?;
-        wait_local(switch, feature)?;
-        ensure!(run(switch, feature)? == before, "the container of {feature} should have been left alone");
-        switch.payload(feature, "crash 1")?;
-        wait_another_run(switch, feature, &before)?;
     }
-    Ok(())
+    killed_by_systemctl(switch, "telemetry")
+}
+
+fn killed_by_systemctl(switch: &Switch, feature: &str) -> Result<()> {
+    // systemd stops what it was told to end, and starts it again. The fourth start in so short a time would be one
+    // too many for systemctl.
+    let before = run(switch, feature)?;
+    switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill {feature}"))?;
+    wait_another_run(switch, feature, &before)?;
+
+    // It calls no ExecStop after a main process that failed: the container lives on and is watched anew.
+    let (unit, before) = (format!("{feature}.service"), run(switch, feature)?);
+    let watcher = property(switch, &unit, "MainPID")?;
+    switch.ok(&format!("systemctl reset-failed {feature}; systemctl kill --signal=KILL {feature}"))?;
+    switch.wait_until(&format!("{feature} is watched again"), SOON, || {
+        let now = property(switch, &unit, "MainPID")?;
+        Ok(now != watcher && now != "0")
+    })?;
+    wait_local(switch, feature)?;
+    ensure!(run(switch, feature)? == before, "the container of {feature} should have been left alone");
+    switch.payload(feature, "crash 1")?;
+    wait_another_run(switch, feature, &before)
 }
 
 fn by_system_service(switch: &Switch) -> Result<()> {
