@@ -263,21 +263,22 @@ fn help_is_there(switch: &Switch) -> Result<()> {
                 help.lines().any(|line| line.trim().starts_with(verb)),
                 "{program} --help lacks {verb}: {help}"
             );
-            let page = format!("/usr/share/man/man1/{program}-{verb}.1.gz");
-            switch.ok(&format!("zcat {page} | grep -q '^\\.TH {program}-{verb} '")).context("man page")?;
-            for file in [
-                format!("/usr/share/bash-completion/completions/{program}"),
-                format!("/usr/share/zsh/vendor-completions/_{program}"),
-                format!("/usr/share/fish/vendor_completions.d/{program}.fish"),
-            ] {
-                switch.ok(&format!("grep -qw {verb} {file}"))?;
-            }
         }
-        for shell in ["bash", "zsh", "fish"] {
-            let printed =
-                switch.ok(&format!("switchyard completions {shell} {program} | grep -c {program}"))?;
-            ensure!(printed != "0", "completions for {shell} do not name {program}");
-        }
+        // One after the other, so that the first that fails is the last that is told.
+        switch.ok(&format!(
+            "set -eu
+             for verb in {verbs}; do
+               echo \"$verb\" >&2
+               zcat /usr/share/man/man1/{program}-$verb.1.gz | grep -q \"^.TH {program}-$verb \"
+               grep -qw \"$verb\" /usr/share/bash-completion/completions/{program}
+               grep -qw \"$verb\" /usr/share/zsh/vendor-completions/_{program}
+               grep -qw \"$verb\" /usr/share/fish/vendor_completions.d/{program}.fish
+             done
+             for shell in bash zsh fish; do
+               echo \"$shell\" >&2
+               switchyard completions $shell {program} | grep -q {program}
+             done"
+        ))?;
     }
     let codes = switch.ok("container --help")?;
     for code in ["0 done", "3 no such feature or container", "10 a row that cannot be read"] {
