@@ -150,7 +150,10 @@ pub(crate) fn completions(shell: Shell, program: &str) -> Result<ExitCode, CliEr
     let Some(mut command) = found else {
         return Err(CliError::Usage(format!("{program:?} is none of switchyard, container, system")));
     };
-    clap_complete::generate(shell, &mut command, program, &mut std::io::stdout());
+    // Into memory first: the generator panics when its reader goes away.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, program, &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
