@@ -279,6 +279,10 @@ fn help_is_there(switch: &Switch) -> Result<()> {
                switchyard completions $shell {program} | grep -q {program}
              done"
         ))?;
+        // A reader that has seen enough is no reason to panic.
+        let codes =
+            switch.ok(&format!("switchyard completions bash {program} | true; echo ${{PIPESTATUS[0]}}"))?;
+        ensure!(codes == "0", "completions that nobody reads end with {codes}");
     }
     let codes = switch.ok("container --help")?;
     for code in ["0 done", "3 no such feature or container", "10 a row that cannot be read"] {
