@@ -104,8 +104,9 @@ fn unrecorded_pod(view: &View) -> Option<Waiting> {
     match view.pods.as_slice() {
         [] if view.row.system_state.is_none() => Some(Waiting::Write(up(view), Reason::RowRepaired)),
         _ if !view.strangers() => None,
+        _ if goes_down(view) => Some(Waiting::Over(untouched(view), Reason::UnitStopped)),
         // If it was waiting when the row was lost, the repaired row is its turn.
-        [pod] => Some(Waiting::Watch(Copy::Pod(pod.id.clone()), pod_row_repair(view, &pod.id))),
+        [pod] => Some(Waiting::Watch(Copy::Pod(pod.id.clone()), Some(pod_row_repair(view, &pod.id)))),
         // Which of them runs cannot be told.
         _ => Some(Waiting::Over(untouched(view), Reason::StrangePod)),
     }
@@ -153,13 +154,13 @@ fn stale_question(view: &View) -> Option<RowChange> {
         .then(|| RowChange { remote_state: Some(RemoteState::Running), ..up(view) })
 }
 
-fn pod_row_repair(view: &View, pod: &ContainerId) -> Option<RowChange> {
-    (!goes_down(view)).then(|| RowChange {
+fn pod_row_repair(view: &View, pod: &ContainerId) -> RowChange {
+    RowChange {
         current_owner: Some(CurrentOwner::Kube),
         container_id: Some(Some(pod.short())),
         remote_state: Some(RemoteState::Running),
         ..up(view)
-    })
+    }
 }
 
 /// A unit that goes down says so before it stops its copy: that is no error to be repaired.

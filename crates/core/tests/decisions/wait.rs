@@ -56,6 +56,7 @@ fn a_unit_that_goes_down_is_not_repaired() {
     check(&local().row(down().owner(CurrentOwner::Local, "snmp")).runs(), "watch local");
     check(&kube().row(down()).runs(), "watch local");
     check(&kube().row(down()), "UnitStopped: row(), over");
+    check(&kube().row(down().owner_without_id()).pods(&["a"]), "UnitStopped: row(), over");
     check(&kube().row(down().remote(RemoteState::Pending, "a")).pods(&["a"]), "UnitStopped: row(), over");
 }
 
