@@ -45,6 +45,10 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
         // Every start is refused, and a pod that was there may stay: nothing else could run.
         return None;
     }
+    if scenario.agent && !agent && world.row.system == Some(SystemState::Down) {
+        // The daemon died while it tidied up after an earlier run. It mends that when it is back.
+        return None;
+    }
     if !scenario.ids && !agent && world.wanted == SetOwner::Local && world.row.owner == CurrentOwner::Kube {
         // A pod that only waited was recorded for a lost row, cannot see that it is meant, and is not asked any more
         // since the owner was changed. The agent restarts the unit when it is back; so does the next start.
@@ -67,10 +71,6 @@ pub(crate) fn missed(scenario: &Scenario, world: &World) -> Option<&'static str>
     }
     if world.unit != Unit::Active {
         return Some("a copy runs while the unit is not active");
-    }
-    if scenario.agent && !agent && world.row.system == Some(SystemState::Down) {
-        // The daemon died while it tidied up after an earlier run. It makes the row true when it is back.
-        return None;
     }
     row_lies(world, who)
 }
