@@ -12,13 +12,16 @@ mod process;
 mod registry;
 mod site;
 
-use std::process::Command;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, Output, last_words, step};
-use crate::machine::{Machine, install_packages};
+use crate::machine::{Machine, docker, install_packages};
+use crate::switch::Switch;
 use build::Programs;
 use site::Site;
 
@@ -122,6 +125,43 @@ impl Cluster {
         Ok(format!("{}/{name}", registry::pull_address(&self.site)))
     }
 
+    /// As [`Cluster::publish`], of an image that is in the Docker of a switch.
+    pub fn publish_from(&self, switch: &Switch, image: &str, name: &str) -> Result<String> {
+        // By a name of its own, so that it replaces nothing here, nor in what another switch publishes meanwhile.
+        let passing = format!("switchyard-lab-passing:{}", switch.name());
+        switch.ok(&format!("docker tag '{image}' {passing}"))?;
+        let mut save = Command::new("docker")
+            .args(["exec", switch.name(), "docker", "save", &passing])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run docker")?;
+        let mut load = Command::new("docker");
+        load.args(["load", "--quiet"]).stdin(save.stdout.take().context("docker has no output")?);
+        let loaded = command::finish("docker", &mut load)?;
+        ensure!(save.wait()?.success() && loaded.success(), "cannot copy {image}: {}", last_words(&loaded));
+        switch.ok(&format!("docker rmi {passing}"))?;
+        let published = self.publish(&passing, name);
+        docker(&["rmi", &passing])?;
+        published
+    }
+
+    /// The certificate of the cluster's authority.
+    pub fn ca(&self) -> Result<String> {
+        std::fs::read_to_string(self.site.path("pki/ca.crt")).context("cannot read the cluster's CA")
+    }
+
+    /// A kubeconfig of somebody who has this token.
+    pub fn kubeconfig(&self, token: &str) -> Result<String> {
+        pki::token_kubeconfig(&self.site, token).map(|config| config.to_string())
+    }
+
+    /// As [`Cluster::kubeconfig`], in a file that only root reads.
+    pub fn write_kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let name = format!("run/{name}.kubeconfig");
+        self.site.write_secret(&name, &self.kubeconfig(token)?)?;
+        Ok(self.site.path(&name))
+    }
+
     /// A kubectl that may do everything in this cluster.
     pub fn kubectl(&self) -> Command {
         let mut kubectl = Command::new(self.programs.path("kubectl"));
@@ -131,7 +171,7 @@ impl Cluster {
 
     /// Runs kubectl to its end, whatever the end is.
     pub fn kubectl_run(&self, arguments: &[&str]) -> Result<Output> {
-        command::finish("kubectl", self.kubectl().args(arguments).stdin(std::process::Stdio::null()))
+        command::finish("kubectl", self.kubectl().args(arguments).stdin(Stdio::null()))
     }
 
     /// Runs kubectl and gives its trimmed output; anything but success is an error that quotes it.
@@ -141,6 +181,17 @@ impl Cluster {
             bail!("`kubectl {}` ended with {}: {}", arguments.join(" "), output.status, last_words(&output));
         }
         Ok(output.text().to_owned())
+    }
+
+    /// Makes the cluster hold what a manifest describes.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        // On standard input: manifests hold secrets, and everybody may read command lines.
+        let mut kubectl = self.kubectl();
+        kubectl.args(["apply", "--filename=-"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut kubectl = kubectl.spawn().context("cannot run kubectl")?;
+        kubectl.stdin.take().context("kubectl takes no input")?.write_all(manifest.as_bytes())?;
+        ensure!(kubectl.wait()?.success(), "kubectl did not apply a manifest");
+        Ok(())
     }
 
     fn wait_namespaces(&self) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cluster::{self, Cluster};
 use crate::fleet;
 use crate::image::{Product, switch_image};
 use crate::machine::Machine;
@@ -23,6 +24,8 @@ pub enum SwitchKind {
     TwoAsics,
     /// One ASIC, an image without Kubernetes support.
     NoKubernetes,
+    /// One ASIC, SONiC's kubelet installed, and a control plane to join.
+    InCluster,
 }
 
 /// A story that must come true.
@@ -93,8 +96,13 @@ impl Stage {
                 SwitchKind::SingleAsic => (1, 1, true),
                 SwitchKind::TwoAsics => (2, 2, true),
                 SwitchKind::NoKubernetes => (3, 1, false),
+                SwitchKind::InCluster => (4, 1, true),
             };
-            let product = Product { deb: package(kubernetes)?, kubernetes, kubelet: None };
+            let kubelet = match scenario.switch {
+                SwitchKind::InCluster => Some(Cluster::up().and_then(|_| cluster::kubelet())?),
+                SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,
+            };
+            let product = Product { deb: package(kubernetes)?, kubernetes, kubelet };
             let spec = Spec { image: switch_image(&machine, &product)?, asics };
             let switch = fleet::switch_number(number);
             if !switch.runs_as(&spec)? {

@@ -4,6 +4,7 @@ mod admin;
 mod asics;
 mod bad_input;
 mod boot;
+mod cluster;
 mod crash;
 mod dependencies;
 mod facts;
@@ -25,7 +26,7 @@ mod standalone;
 
 use crate::scenario::Scenario;
 
-/// Every scenario, in the order in which they are told.
+/// Every scenario of a switch without a cluster, in the order in which they are told.
 pub fn all() -> Vec<Scenario> {
     [
         boot::SCENARIOS,
@@ -49,4 +50,9 @@ pub fn all() -> Vec<Scenario> {
         looks::SCENARIOS,
     ]
     .concat()
+}
+
+/// Those that need a control plane, which takes minutes to build.
+pub fn in_cluster() -> Vec<Scenario> {
+    cluster::SCENARIOS.to_vec()
 }

@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// The long ones too
     #[arg(long)]
     long: bool,
+    /// Those of switches in a cluster instead, which takes minutes to build
+    #[arg(long)]
+    cluster: bool,
     /// Install this package on every switch instead of building one
     #[arg(long)]
     deb: Option<PathBuf>,
@@ -23,7 +26,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
-    let (_, failed) = scenario::run(scenarios::all(), &selection, &|kubernetes| {
+    let stories = if arguments.cluster { scenarios::in_cluster() } else { scenarios::all() };
+    let (_, failed) = scenario::run(stories, &selection, &|kubernetes| {
         crate::lab::package(arguments.deb.clone(), kubernetes)
     })?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

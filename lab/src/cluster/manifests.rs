@@ -4,7 +4,6 @@
 //! fails when they do not work.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -22,9 +21,9 @@ const EXAMPLE_SECRET: &str = "0123456789abcdef";
 pub(super) fn apply(cluster: &Cluster) -> Result<()> {
     let shipped = workspace().join("packaging/cluster");
     cluster.kubectl_ok(&["apply", "--filename", &shipped.to_string_lossy()])?;
-    apply_text(cluster, "cluster-info.json", &cluster_info(&cluster.site)?)?;
+    cluster.apply(&cluster_info(&cluster.site)?)?;
     let example = fs::read_to_string(shipped.join("examples/token.yaml")).context("no example of a token")?;
-    apply_text(cluster, "token.yaml", &with_token(&example, &token(&cluster.site)?)?)
+    cluster.apply(&with_token(&example, &token(&cluster.site)?)?)
 }
 
 /// The token of this cluster, made when it is first asked for.
@@ -37,25 +36,8 @@ pub(super) fn token(site: &Site) -> Result<String> {
     ensure!(letters.len() == 22, "openssl gave no 22 letters: {letters:?}");
     let (id, secret) = letters.split_at(6);
     let token = format!("{id}.{secret}");
-    write_secret(site, "pki/token", &token)?;
+    site.write_secret("pki/token", &token)?;
     Ok(token)
-}
-
-/// Through a file: a secret has no place on a command line.
-fn apply_text(cluster: &Cluster, name: &str, text: &str) -> Result<()> {
-    let name = format!("run/{name}");
-    write_secret(&cluster.site, &name, text)?;
-    cluster.kubectl_ok(&["apply", "--filename", &cluster.site.text(&name)]).map(drop)
-}
-
-fn write_secret(site: &Site, name: &str, text: &str) -> Result<()> {
-    use std::io::Write;
-
-    let path = site.path(name);
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn cluster_info(site: &Site) -> Result<String> {
@@ -63,7 +45,7 @@ fn cluster_info(site: &Site) -> Result<String> {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": { "name": "cluster-info", "namespace": "kube-public" },
-        "data": { "kubeconfig": pki::public_kubeconfig(site)? },
+        "data": { "kubeconfig": pki::public_kubeconfig(site)?.to_string() },
     })
     .to_string())
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::site::{Port, Site};
 use crate::command::{ok, step};
@@ -67,15 +67,24 @@ pub(super) fn ca_pin(site: &Site) -> Result<String> {
 }
 
 /// A kubeconfig without credentials, as everybody may have it: where the server is and whom to trust.
-pub(super) fn public_kubeconfig(site: &Site) -> Result<String> {
+pub(super) fn public_kubeconfig(site: &Site) -> Result<Value> {
     let authority = ok("base64", &["--wrap=0", &site.text("pki/ca.crt")])?;
     let cluster = json!({ "server": server(site), "certificate-authority-data": authority });
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "", "cluster": cluster }],
-    })
-    .to_string())
+    }))
+}
+
+/// A kubeconfig that is complete in itself, for whoever has this token.
+pub(super) fn token_kubeconfig(site: &Site, token: &str) -> Result<Value> {
+    let mut config = public_kubeconfig(site)?;
+    config["clusters"][0]["name"] = json!("lab");
+    config["users"] = json!([{ "name": "token", "user": { "token": token } }]);
+    config["contexts"] = json!([{ "name": "lab", "context": { "cluster": "lab", "user": "token" } }]);
+    config["current-context"] = json!("lab");
+    Ok(config)
 }
 
 /// The API server's address as clients write it.
@@ -118,7 +127,7 @@ fn certificate(
     fs::rename(&draft, file(name, "crt")).with_context(|| format!("cannot install the certificate of {name}"))
 }
 
-fn kubeconfig(site: &Site, name: &str) -> serde_json::Value {
+fn kubeconfig(site: &Site, name: &str) -> Value {
     let cluster = json!({ "server": server(site), "certificate-authority": site.text("pki/ca.crt") });
     let user = json!({
         "client-certificate": site.text(&format!("pki/{name}.crt")),

@@ -4,7 +4,9 @@
 //! servers in their scenarios do not meet. The first one made on a machine gets Kubernetes' usual port 6443.
 
 use std::fs;
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -68,6 +70,15 @@ impl Site {
     /// As [`Site::path`], as an argument of a program.
     pub(super) fn text(&self, name: &str) -> String {
         self.path(name).to_string_lossy().into_owned()
+    }
+
+    /// Writes a file that only root reads, over whatever was there.
+    pub(super) fn write_secret(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path(name);
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     pub(super) fn port(&self, port: Port) -> u16 {
