@@ -126,11 +126,15 @@ impl Host {
         how: How,
         decide: impl Fn(&View) -> Result<Plan, Refusal>,
     ) -> Result<Plan, CliError> {
+        // A pass that was overtaken may have done its work: what is told is the way from the first view to the last row.
+        let mut first = None;
         for _ in 0..DECISIONS_MAX {
             let view = self.view(instance).await?;
             let plan = decide(&view)?;
-            if self.perform(&view, &plan, how).await? {
-                self.tell(verb, &view, plan.reason)?;
+            let done = self.perform(&view, &plan, how).await?;
+            let before = first.get_or_insert(view);
+            if done {
+                self.tell(verb, before, plan.reason)?;
                 return Ok(plan);
             }
         }
