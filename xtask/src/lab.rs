@@ -1,5 +1,6 @@
 //! `cargo xtask lab`: virtual switches up, down, rebooted, crashed, a shell in one of them, and a control plane for them.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
@@ -157,20 +158,21 @@ fn handle_cluster(verb: ClusterVerb, part: Option<&str>) -> Result<()> {
         let known = Part::ALL.map(Part::name).join(", ");
         bail!("no such part of the control plane; there are {known}");
     }
+    let mut out = std::io::stdout();
     match verb {
         ClusterVerb::Status => {
             for part in chosen {
-                match cluster.memory(part) {
-                    Some(kilobytes) => println!("{:<24} {:>4} MB", part.name(), kilobytes / 1024),
-                    None => println!("{:<24} stopped", part.name()),
-                }
+                let state = cluster
+                    .memory(part)
+                    .map_or_else(|| "stopped".to_owned(), |kilobytes| format!("{:>4} MB", kilobytes / 1024));
+                writeln!(out, "{:<24} {state}", part.name())?;
             }
         }
         ClusterVerb::Invitation => {
             let invitation = cluster.invitation()?;
-            println!("server {}:{}", invitation.address, invitation.port);
-            println!("token  {}", invitation.token);
-            println!("ca     {}", invitation.ca_pin);
+            writeln!(out, "server {}:{}", invitation.address, invitation.port)?;
+            writeln!(out, "token  {}", invitation.token)?;
+            writeln!(out, "ca     {}", invitation.ca_pin)?;
         }
         ClusterVerb::Start => chosen.into_iter().try_for_each(|part| cluster.start(part))?,
         ClusterVerb::Stop => chosen.into_iter().rev().try_for_each(|part| cluster.stop(part))?,
