@@ -11,6 +11,7 @@ mod facts;
 mod fallback;
 mod garbage;
 mod generated;
+mod generated_boot;
 mod handover;
 mod inside;
 mod kept_out;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Scenario> {
         garbage::SCENARIOS,
         standalone::SCENARIOS,
         generated::SCENARIOS,
+        generated_boot::SCENARIOS,
         looks::SCENARIOS,
     ]
     .concat()
