@@ -219,7 +219,7 @@ impl Host {
 
 /// What a row says, whenever it was written.
 fn timeless(row: &FeatureState) -> FeatureState {
-    FeatureState { update_time: None, ..row.clone() }
+    FeatureState { update_time: None, owner_since: None, ..row.clone() }
 }
 
 /// What the engine calls a copy.
