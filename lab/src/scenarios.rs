@@ -17,6 +17,7 @@ mod inside;
 mod kept_out;
 mod looks;
 mod lost;
+mod package;
 mod pod;
 mod quiet;
 mod reboot;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Scenario> {
         generated::SCENARIOS,
         generated_boot::SCENARIOS,
         looks::SCENARIOS,
+        package::SCENARIOS,
     ]
     .concat()
 }
