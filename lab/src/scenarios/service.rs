@@ -145,6 +145,15 @@ fn by_control_script(switch: &Switch) -> Result<()> {
         expect(switch, "lldp", &down("inactive"))?;
         ensure!(run(switch, "lldp")? != before, "lldp should not run any more");
     }
+
+    // One that records its own end is faster than the stop that asked for it, and nobody waits who would tell of it.
+    switch.ok("systemctl stop telemetry")?;
+    admin("container start telemetry")?;
+    wait_for(switch, "telemetry", &unit_off(local("telemetry")), SOON)?;
+    admin("container stop telemetry")?;
+    expect(switch, "telemetry", &down("inactive"))?;
+    let told = switch.ok("system service explain -o json telemetry | jq --compact-output '.[0].history[-1] | [.verb, .from, .to]'")?;
+    ensure!(told == r#"["stop","local","none"]"#, "telemetry was stopped, and its history ends with {told}");
     Ok(())
 }
 
