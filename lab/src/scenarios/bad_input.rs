@@ -89,6 +89,7 @@ fn bad_names(switch: &Switch) -> Result<()> {
     refusals.extend([
         refusal("system service status nosuch", 4, "nosuch.service could not be found"),
         refusal("system service explain nosuch", 3, "no feature \"nosuch\""),
+        refusal("container id nosuch", 3, "no feature \"nosuch\""),
         refusal("system service logs \"a b\"", 2, "\"a b\" is neither a feature nor a unit name"),
         refusal("system container stop nosuch", 3, "no feature \"nosuch\""),
         refusal("container id ../x", 2, "\"../x\" is not valid"),

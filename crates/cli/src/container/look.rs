@@ -11,6 +11,10 @@ use crate::args::Output;
 use crate::error::CliError;
 use crate::host::{Host, Target, recorded_id};
 use crate::output;
+use crate::runtime::block_on;
+
+/// The feature that is never ours has an id all the same.
+const DATABASE: &str = "database";
 
 /// What the engine calls the recorded copy; nothing if none is recorded.
 fn recorded(name: &str) -> Result<(Host, Target, Option<String>), CliError> {
@@ -41,7 +45,14 @@ async fn known(name: &str) -> Result<(Host, String), CliError> {
 }
 
 pub(super) fn id(name: &str, format: Output) -> Result<ExitCode, CliError> {
-    let (_, _, id) = recorded(name)?;
+    let (mut host, target, id) = recorded(name)?;
+    // Only a name without a row is worth asking the engine about: this is called a thousand times a day.
+    if let Target::Plain(name) = &target
+        && name != DATABASE
+        && block_on(async { Ok(host.engine.container(name).await?) })?.is_none()
+    {
+        return Err(CliError::NoSuchFeature(name.clone()));
+    }
     // An empty line if there is none, as SONiC's scripts expect.
     match format {
         Output::Json => output::json(&serde_json::json!({ "name": name, "container_id": id })),
