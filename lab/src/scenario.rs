@@ -1,10 +1,12 @@
-//! Tells scenarios on real switches, one after another, and keeps the switches honest in between.
+//! Tells scenarios on real switches, one after another on each, and keeps the switches honest in between.
 //!
 //! A scenario is a sentence and a function. After each one the runner checks that no payload ever met a second copy of
 //! itself, and puts the switch back to normal; a scenario that leaves a switch which does not come back has failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -62,72 +64,94 @@ pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>
     if chosen.is_empty() {
         bail!("no scenario's name contains {:?}", selection.filter);
     }
-    let stage = Stage::set(&chosen, package)?;
+    let count = chosen.len();
+    let switches = set_the_stage(&chosen, package)?;
+    let waiting = Mutex::new(VecDeque::from(chosen));
+    // Most of a story is waiting, so each switch tells its own at the same time as the others.
+    let failed = thread::scope(|scope| {
+        let tellers: Vec<_> =
+            switches.iter().map(|(kind, switch)| scope.spawn(|| tell_all(&waiting, *kind, switch))).collect();
+        // A teller that panics has told of it, and counts as a failure.
+        tellers.into_iter().map(|teller| teller.join().unwrap_or(1)).sum::<usize>()
+    });
+    println!("{} passed, {failed} failed", count - failed);
+    Ok((count - failed, failed))
+}
+
+/// Tells the stories of one kind of switch on one switch until none waits any more; gives how many failed.
+fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Switch) -> usize {
     let mut failed = 0;
-    for scenario in &chosen {
+    while let Some(scenario) = next(waiting, kind) {
         let start = Instant::now();
-        match stage.play(scenario) {
+        match play(switch, &scenario) {
             Ok(()) => println!("ok   {} ({:.1} s)", scenario.name, start.elapsed().as_secs_f64()),
             Err(error) => {
                 failed += 1;
-                println!("FAILED {}: {error:#}", scenario.name);
+                println!("FAILED {} ({}): {error:#}", scenario.name, switch.name());
             }
         }
     }
-    println!("{} passed, {failed} failed", chosen.len() - failed);
-    Ok((chosen.len() - failed, failed))
+    failed
 }
 
-/// The switches that the chosen scenarios need.
-struct Stage {
-    switches: BTreeMap<SwitchKind, Switch>,
+fn next(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind) -> Option<Scenario> {
+    let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let position = waiting.iter().position(|scenario| scenario.switch == kind)?;
+    waiting.remove(position)
 }
 
-impl Stage {
-    /// Builds images and boots the switches; those left from an earlier run are used again if nothing has changed.
-    fn set(chosen: &[Scenario], package: Package<'_>) -> Result<Stage> {
-        let machine = Machine::prepare()?;
-        let mut switches = BTreeMap::new();
-        for scenario in chosen {
-            if switches.contains_key(&scenario.switch) {
-                continue;
-            }
-            let (number, asics, kubernetes) = match scenario.switch {
-                SwitchKind::SingleAsic => (1, 1, true),
-                SwitchKind::TwoAsics => (2, 2, true),
-                SwitchKind::NoKubernetes => (3, 1, false),
-                SwitchKind::InCluster => (4, 1, true),
-            };
-            let kubelet = match scenario.switch {
-                SwitchKind::InCluster => Some(Cluster::up().and_then(|_| cluster::kubelet())?),
-                SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,
-            };
-            let product = Product { deb: package(kubernetes)?, kubernetes, kubelet };
-            let spec = Spec { image: switch_image(&machine, &product)?, asics };
-            let switch = fleet::switch_number(number);
+/// The switches of a kind: two of the usual one, on which most stories play.
+fn numbers(kind: SwitchKind) -> &'static [u32] {
+    match kind {
+        SwitchKind::SingleAsic => &[1, 5],
+        SwitchKind::TwoAsics => &[2],
+        SwitchKind::NoKubernetes => &[3],
+        SwitchKind::InCluster => &[4],
+    }
+}
+
+/// Builds images and boots the switches that the stories need; those left from an earlier run are used again if nothing
+/// has changed.
+fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(SwitchKind, Switch)>> {
+    let machine = Machine::prepare()?;
+    let kinds: BTreeMap<SwitchKind, usize> = chosen.iter().fold(BTreeMap::new(), |mut kinds, scenario| {
+        *kinds.entry(scenario.switch).or_default() += 1;
+        kinds
+    });
+    let mut switches = Vec::new();
+    for (kind, stories) in kinds {
+        let kubernetes = kind != SwitchKind::NoKubernetes;
+        let asics = if kind == SwitchKind::TwoAsics { 2 } else { 1 };
+        let kubelet = match kind {
+            SwitchKind::InCluster => Some(Cluster::up().and_then(|_| cluster::kubelet())?),
+            SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,
+        };
+        let product = Product { deb: package(kubernetes)?, kubernetes, kubelet };
+        let spec = Spec { image: switch_image(&machine, &product)?, asics };
+        for number in numbers(kind).iter().take(stories) {
+            let switch = fleet::switch_number(*number);
             if !switch.runs_as(&spec)? {
                 // What an earlier switch left on /host is no part of these stories.
                 switch.remove(Host::Remove)?;
                 switch.ensure(&spec)?;
             }
-            switches.insert(scenario.switch, switch);
+            switches.push((kind, switch));
         }
-        for switch in switches.values() {
-            fleet::boot(switch)?;
-            switch.remember_normal()?;
-        }
-        Ok(Stage { switches })
     }
+    for (_, switch) in &switches {
+        fleet::boot(switch)?;
+        switch.remember_normal()?;
+    }
+    Ok(switches)
+}
 
-    fn play(&self, scenario: &Scenario) -> Result<()> {
-        let switch = self.switches.get(&scenario.switch).context("its switch is not up")?;
-        let story = (scenario.run)(switch).and_then(|()| referee(switch));
-        let back = switch.back_to_normal().context("the switch did not come back to normal");
-        match (story, back) {
-            (Ok(()), back) => back,
-            (Err(error), Ok(())) => Err(error),
-            (Err(error), Err(second)) => Err(error.context(format!("and afterwards: {second:#}; first"))),
-        }
+fn play(switch: &Switch, scenario: &Scenario) -> Result<()> {
+    let story = (scenario.run)(switch).and_then(|()| referee(switch));
+    let back = switch.back_to_normal().context("the switch did not come back to normal");
+    match (story, back) {
+        (Ok(()), back) => back,
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(second)) => Err(error.context(format!("and afterwards: {second:#}; first"))),
     }
 }
 
