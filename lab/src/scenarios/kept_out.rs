@@ -145,11 +145,13 @@ fn rows_lie(stage: &Stage<'_>) -> Result<()> {
     let pod = stage.pod(NEWER)?;
     let pending = format!("local {feature} pending up true");
     stage.row_becomes(&pending)?;
-    for lie in [
+    let lies = [
         format!("remote_state ready remote_container_id {}", pod.id),
         format!("current_owner kube container_id {} remote_state running", pod.id),
         "current_owner none container_id '' remote_state ready".to_owned(),
-    ] {
+    ];
+    // More than once: the host and the pod each mend the row, and whoever comes second must not miss the first.
+    for lie in lies.iter().cycle().take(5 * lies.len()) {
         switch.ok(&format!("sonic-db-cli STATE_DB HSET 'FEATURE|{feature}' {lie}"))?;
         stage.row_becomes(&pending)?;
         stage.runs_locally()?;

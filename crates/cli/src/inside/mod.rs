@@ -153,17 +153,20 @@ impl Inside {
     /// The turn and, for a pod on a switch that shares its locks, the exclusive hold that makes two copies
     /// impossible. Without it the turn is given back.
     async fn turn_with_lock(&mut self) -> Result<Option<TrackLock>, CliError> {
+        if self.side == Side::Local || !TrackLock::is_shared_with_us() {
+            self.turn().await?;
+            return Ok(None);
+        }
+        let track = self.track();
         loop {
+            // From before the turn on: the host may take it back before we find that we cannot use it, and no
+            // further change would follow.
+            let mut changes = self.switch.changes(&self.instance).await?;
             let reason = self.turn().await?;
-            if self.side == Side::Local || !TrackLock::is_shared_with_us() {
-                return Ok(None);
-            }
-            let track = self.track();
             if let Some(lock) = TrackLock::exclusive(&track)? {
                 return Ok(Some(lock));
             }
             warn!(feature = %track, "{reason}, but the local side still holds the track; asking again");
-            let mut changes = self.switch.changes(&self.instance).await?;
             self.down()?;
             changes.next().await?;
         }
