@@ -10,7 +10,7 @@ use switchyard_core::{
     ContainerId, Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal,
     RemoteState, RowChange, Step, Verdict, View, resolve,
 };
-use switchyard_engine::{Engine, SOCKET};
+use switchyard_engine::{Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs};
 use tracing::{info, warn};
 
@@ -92,12 +92,23 @@ impl Host {
         let config = self.switch.feature_config(&instance.feature)?.unwrap_or_default();
         let row = self.switch.feature_state(instance)?.unwrap_or_default();
         let server_answers = KUBERNETES && self.switch.server_connected()?;
-        let local = match self.engine.container(&instance.container_name()).await? {
+        // Both at once: the engine's answers are most of what a verb costs beside its own call.
+        let mut engine = self.engine.clone();
+        let name = instance.container_name();
+        let (container, pods) = tokio::join!(engine.container(&name), self.pods(instance, &row));
+        let local = match container? {
             None => Local::Missing,
             Some(container) if container.running => Local::Running,
             Some(_) => Local::Stopped,
         };
-        let pods = if KUBERNETES { self.pods(instance, &row).await? } else { Vec::new() };
+        let pods = match pods {
+            // The engine wants another version of its protocol, which the other question has agreed on.
+            Err(CliError::Engine(EngineError::Version(_))) => {
+                self.engine = engine;
+                self.pods(instance, &row).await?
+            }
+            pods => pods?,
+        };
         let instance = instance.clone();
         let verdict = Verdict::Welcome;
         Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods, verdict })
@@ -106,6 +117,9 @@ impl Host {
     /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,
     /// the engine answers once its start is over. Taken for gone it would have to ask again, and again.
     async fn pods(&mut self, instance: &Instance, row: &FeatureState) -> Result<Vec<Pod>, CliError> {
+        if !KUBERNETES {
+            return Ok(Vec::new());
+        }
         let mut pods = self.engine.pods(instance).await?;
         if let (RemoteState::Pending | RemoteState::Ready, Some(asker)) =
             (row.remote_state, &row.remote_container_id)
