@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchyard_core::{
-    ContainerId, Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal,
-    RemoteState, RowChange, Step, Verdict, View, resolve,
+    Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal, RemoteState,
+    RowChange, Step, Verdict, View, resolve,
 };
 use switchyard_engine::{Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs};
@@ -241,15 +241,5 @@ pub(crate) fn engine_name(instance: &Instance, copy: &Copy) -> String {
     match copy {
         Copy::Local => instance.container_name(),
         Copy::Pod(id) => id.to_string(),
-    }
-}
-
-/// The id that `container id` prints and that engine commands about the running copy take (SONIC.md 3.2).
-pub(crate) fn recorded_id(view_row: &switchyard_core::FeatureState, name: &str) -> Option<ContainerId> {
-    match view_row.current_owner {
-        switchyard_core::CurrentOwner::Local => ContainerId::parse(name).ok(),
-        switchyard_core::CurrentOwner::Kube | switchyard_core::CurrentOwner::None => {
-            view_row.container_id.clone()
-        }
     }
 }

@@ -202,6 +202,17 @@ pub struct FeatureState {
     pub owner_since: Option<String>,
 }
 
+impl FeatureState {
+    /// What engine commands about the recorded copy take: the local container's name, or the recorded id
+    /// (SONIC.md 3.2).
+    pub fn engine_name(&self, local: &str) -> Option<ContainerId> {
+        match self.current_owner {
+            CurrentOwner::Local => ContainerId::parse(local).ok(),
+            CurrentOwner::Kube | CurrentOwner::None => self.container_id.clone(),
+        }
+    }
+}
+
 impl Default for FeatureState {
     /// A row that is not there: nobody ever started the feature through us.
     fn default() -> Self {

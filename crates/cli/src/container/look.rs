@@ -9,7 +9,7 @@ use switchyard_engine::EngineError;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::host::{Host, Target, recorded_id};
+use crate::host::{Host, Target};
 use crate::output;
 use crate::runtime::block_on;
 
@@ -25,7 +25,7 @@ fn recorded(name: &str) -> Result<(Host, Target, Option<String>), CliError> {
             let name = instance.container_name();
             match host.switch.feature_state(instance)? {
                 None => Some(name),
-                Some(row) => recorded_id(&row, &name).map(|id| id.to_string()),
+                Some(row) => row.engine_name(&name).map(|id| id.to_string()),
             }
         }
     };

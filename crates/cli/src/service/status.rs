@@ -9,7 +9,6 @@ use switchyard_sonic::UnitStatus;
 use crate::args::Output;
 use crate::error::CliError;
 use crate::history;
-use crate::host::recorded_id;
 use crate::output;
 use crate::service::Known;
 
@@ -70,7 +69,7 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
 async fn report(known: &mut Known, instance: &Instance, unit: UnitStatus) -> Result<Report, CliError> {
     let row = known.host.switch.feature_state(instance)?.unwrap_or_default();
     let name = instance.container_name();
-    let id = recorded_id(&row, &name).map_or_else(|| name.clone(), |id| id.to_string());
+    let id = row.engine_name(&name).map_or_else(|| name.clone(), |id| id.to_string());
     let container = known.host.engine.container(&id).await?;
     let last = history::last(&known.host.paths.host, instance).pop();
     Ok(Report {
