@@ -43,6 +43,8 @@ ExecStop=/usr/local/bin/{name}.sh stop{instance}
 # Also after a start that was cut short or failed, which ExecStop does not see: no container outlives its unit.
 ExecStopPost=/usr/bin/{name}.sh stop{instance}
 TimeoutStopSec={stop_timeout}
+# A stop can come before the script that starts has said what it does with a signal: that is no failure either.
+SuccessExitStatus=SIGTERM
 RestartSec={restart_delay}
 {install}"
     )

@@ -111,9 +111,9 @@ fn stopped_while_starting(switch: &Switch) -> Result<()> {
     with_probe(switch, "\"host\"", || {
         wait_local(switch, "probe")?;
         switch.ok("systemctl stop probe")?;
-        for milliseconds in (0..400).step_by(40) {
+        for milliseconds in (0..40).step_by(4).chain((40..400).step_by(40)) {
             // Half of them make the container as well.
-            let made = if milliseconds % 80 == 0 { "docker rm probe > /dev/null;" } else { "" };
+            let made = if milliseconds % 8 == 0 { "docker rm probe > /dev/null;" } else { "" };
             let wait = Duration::from_millis(milliseconds).as_secs_f64();
             switch.ok(&format!(
                 "{made} systemctl reset-failed probe; systemctl start --no-block probe; sleep {wait}; systemctl stop probe"
