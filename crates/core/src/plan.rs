@@ -56,6 +56,8 @@ pub struct RowChange {
     pub container_version: Option<Version>,
     /// The version last known good.
     pub stable_version: Option<Version>,
+    /// The stable version before that.
+    pub last_version: Option<Version>,
     /// The hand-shake.
     pub remote_state: Option<RemoteState>,
     /// Who asked.
@@ -115,6 +117,9 @@ impl RowChange {
         }
         if let Some(version) = &self.stable_version {
             row.stable_version = Some(version.clone());
+        }
+        if let Some(version) = &self.last_version {
+            row.last_version = Some(version.clone());
         }
         if let Some(state) = self.remote_state {
             row.remote_state = state;

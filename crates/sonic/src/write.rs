@@ -50,6 +50,7 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
         container_id,
         container_version,
         stable_version,
+        last_version,
         remote_state,
         remote_container_id,
         only_if: _,
@@ -63,6 +64,7 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
         ("docker_id", id),
         ("container_version", version(container_version)),
         ("container_stable_version", version(stable_version)),
+        ("container_last_version", version(last_version)),
         ("remote_state", remote_state.map(|state| state.to_string())),
         ("remote_container_id", remote_container_id.as_ref().map(ContainerId::to_string)),
     ]

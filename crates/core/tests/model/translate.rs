@@ -100,6 +100,7 @@ fn change(change: &Change) -> RowChange {
         container_id: change.id.map(row_id),
         container_version: change.version.and_then(version).cloned(),
         stable_version: None,
+        last_version: None,
         remote_state: change.remote,
         remote_container_id: change.asker.and_then(row_id),
         only_if: change.only_if.and_then(|seen| OnlyIf::unchanged(&row(seen))),

@@ -156,13 +156,14 @@ prop_compose! {
         container_id in prop::option::of(prop::option::of(id())),
         container_version in prop::option::of(version()),
         stable_version in prop::option::of(version()),
+        last_version in prop::option::of(version()),
         remote_state in prop::option::of(word()),
         remote_container_id in prop::option::of(id()),
         only_if in prop::option::of(any_only_if()),
     ) -> RowChange {
         RowChange {
-            system_state, current_owner, container_id, container_version, stable_version, remote_state,
-            remote_container_id, only_if,
+            system_state, current_owner, container_id, container_version, stable_version, last_version,
+            remote_state, remote_container_id, only_if,
         }
     }
 }
