@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use switchyard_core::{NameError, Refusal, ResolveError};
 use switchyard_engine::EngineError;
 use switchyard_generator as generator;
+use switchyard_host::HostError;
 use switchyard_sonic::{RowError, SonicError};
 
 /// A command that could not be carried out.
@@ -27,8 +28,8 @@ pub(crate) enum CliError {
     NoSuchFeature(String),
     #[error("no copy of {0} is recorded as running; see: system service status {0}")]
     NotRunning(String),
-    #[error("the row of {0} changed {1} times while it was being decided on; try again")]
-    Restless(String, usize),
+    #[error(transparent)]
+    Restless(HostError),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -47,11 +48,25 @@ pub(crate) enum CliError {
     Signals(io::Error),
 }
 
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Sonic(error) => Self::Sonic(error),
+            HostError::Engine(error) => Self::Engine(error),
+            HostError::Resolve(error) => Self::Resolve(error),
+            HostError::Refusal(error) => Self::Refusal(error),
+            HostError::TrackHeld(text) => Self::TooLate(text),
+            HostError::File { action, path, source } => Self::File { action, path, source },
+            HostError::Restless(..) => Self::Restless(error),
+        }
+    }
+}
+
 impl CliError {
     /// The exit code that `--help` promises for it.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(..) | Self::Restless(..) | Self::Signals(_) | Self::Generate(_) => 1,
+            Self::Failed(..) | Self::Restless(_) | Self::Signals(_) | Self::Generate(_) => 1,
             Self::Name(_) | Self::Usage(_) | Self::Resolve(_) => 2,
             Self::NoSuchFeature(_) | Self::NotRunning(_) | Self::Engine(EngineError::NoSuchContainer(_)) => 3,
             Self::Refusal(Refusal::NoContainer(_)) => 4,

@@ -6,10 +6,7 @@ mod args;
 mod container;
 mod error;
 mod generate;
-mod history;
-mod host;
 mod inside;
-mod lock;
 mod log;
 mod output;
 mod retire;
@@ -27,6 +24,9 @@ use tracing::error;
 
 use crate::args::{Applet, Startup, Switchyard, System, SystemArea};
 use crate::error::CliError;
+
+/// Whether this build knows Kubernetes.
+pub(crate) const KUBERNETES: bool = cfg!(feature = "kubernetes");
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -11,8 +11,8 @@ use switchyard_core::{FeatureName, Scope, instances_of};
 use switchyard_sonic::{SonicError, Units};
 
 use crate::error::CliError;
-use crate::host::Host;
 use crate::service::settle;
+use switchyard_host::Host;
 
 /// Longer than any stop timeout a description may ask for would keep an operator waiting; systemd goes on by itself.
 const STOP_MAX: Duration = Duration::from_mins(2);
@@ -21,7 +21,7 @@ const DROP_INS: &str = "/etc/systemd/system";
 
 /// Retires every instance of the feature; `per_asic` says whether it has a unit for each ASIC.
 pub(crate) async fn retire(feature: &FeatureName, per_asic: bool) -> Result<(), CliError> {
-    let mut host = Host::open()?;
+    let mut host = Host::open(crate::KUBERNETES)?;
     let units = Units::connect().await?;
     if host.switch.has_feature(feature)? {
         // So that the stop also takes the node's label away: a pod must not come back.

@@ -7,8 +7,8 @@ use switchyard_core::{FeatureConfig, FeatureName, FeatureState, Instance, Scope,
 use switchyard_sonic::SonicError;
 
 use crate::error::CliError;
-use crate::host::Host;
 use crate::output::tell;
+use switchyard_host::Host;
 
 /// One instance.
 pub(crate) struct Row {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::host::Host;
 use crate::output;
 use crate::rows::{self, Row};
 use serde::Serialize;
 use switchyard_core::CurrentOwner;
+use switchyard_host::Host;
 
 #[derive(Serialize)]
 struct Line {
@@ -27,7 +27,7 @@ struct Line {
 }
 
 pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
-    let mut host = Host::open()?;
+    let mut host = Host::open(crate::KUBERNETES)?;
     let running = host.engine.running_names().await?;
     let read = rows::read(&mut host)?;
     let lines: Vec<Line> = read.rows.into_iter().map(|row| line(row, &running)).collect();

@@ -9,16 +9,16 @@ use switchyard_engine::EngineError;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::host::{Host, Target};
 use crate::output;
 use crate::runtime::block_on;
+use switchyard_host::{Host, Target};
 
 /// The feature that is never ours has an id all the same.
 const DATABASE: &str = "database";
 
 /// What the engine calls the recorded copy; nothing if none is recorded.
 fn recorded(name: &str) -> Result<(Host, Target, Option<String>), CliError> {
-    let (mut host, target) = Host::for_name(name)?;
+    let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     let id = match &target {
         Target::Plain(name) => Some(name.clone()),
         Target::Feature(instance) => {

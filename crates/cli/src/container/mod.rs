@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::args::{Container, ContainerVerb};
 use crate::error::CliError;
-use crate::host::How;
 use crate::inside;
 use crate::runtime::block_on;
+use switchyard_host::How;
 
 /// Carries out one verb.
 pub(crate) fn main(args: Container) -> Result<ExitCode, CliError> {

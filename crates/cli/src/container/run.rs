@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use crate::error::CliError;
-use crate::host::{Host, How, Target};
+use switchyard_host::{Host, How, Target};
 
 pub(super) async fn start(name: &str) -> Result<ExitCode, CliError> {
-    let (mut host, target) = Host::for_name(name)?;
+    let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
             host.carry_out("start", &instance, How::default(), switchyard_core::start).await?;
@@ -20,7 +20,7 @@ pub(super) async fn start(name: &str) -> Result<ExitCode, CliError> {
 }
 
 pub(super) async fn stop(name: &str, how: How) -> Result<ExitCode, CliError> {
-    let (mut host, target) = Host::for_name(name)?;
+    let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
             host.carry_out("stop", &instance, how, |view| Ok(switchyard_core::stop(view))).await?;
@@ -34,7 +34,7 @@ pub(super) async fn stop(name: &str, how: How) -> Result<ExitCode, CliError> {
 }
 
 pub(super) async fn kill(name: &str) -> Result<ExitCode, CliError> {
-    let (mut host, target) = Host::for_name(name)?;
+    let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
             host.carry_out("kill", &instance, How::default(), |view| Ok(switchyard_core::kill(view))).await?;

@@ -18,8 +18,8 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::error::CliError;
-use crate::host::{Host, Target, engine_name};
-use crate::lock::TrackLock;
+use switchyard_host::TrackLock;
+use switchyard_host::{Host, Target, engine_name};
 
 /// How long an engine that went away is waited for before the next try. Its restart takes seconds.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const DATABASE_RETRY: Duration = Duration::from_secs(5);
 const FAILED: u8 = 255;
 
 pub(super) async fn main(name: &str) -> Result<ExitCode, CliError> {
-    let (mut host, target) = Host::for_name(name)?;
+    let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
             let knobs = host.knobs()?;
@@ -158,11 +158,11 @@ impl Watcher {
                 }
                 // Of a copy that has ended the engine tells, with its exit code.
                 Waiting::Over(change, reason) if runs(&view, watched) => {
-                    self.host.record("wait", &view, &change, reason)
+                    self.host.record("wait", &view, &change, reason).map_err(CliError::from)
                 }
                 _ => Ok(false),
             },
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         checked.unwrap_or_else(|error| {
             info!(feature = %self.instance, %error, "the row could not be checked; trying again");

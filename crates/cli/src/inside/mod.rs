@@ -15,11 +15,11 @@ use switchyard_sonic::{Paths, Switch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::KUBERNETES;
 use crate::args::{Gate, Startup, StateVerb, Watch};
 use crate::error::CliError;
-use crate::host::KUBERNETES;
-use crate::lock::TrackLock;
 use crate::runtime::block_on;
+use switchyard_host::TrackLock;
 
 /// A container, as it knows itself.
 pub(crate) struct Inside {

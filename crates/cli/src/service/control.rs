@@ -11,10 +11,10 @@ use switchyard_sonic::{JobOutcome, SonicError, Units};
 use tokio::time::timeout;
 
 use crate::error::CliError;
-use crate::host::How;
 use crate::output::tell;
 use crate::service::Known;
 use crate::service::progress::told;
+use switchyard_host::How;
 
 pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
     if !known.config.state.is_enabled() {

@@ -9,9 +9,9 @@ use switchyard_core::{Copy, Instance, Refusal, View, Waiting, start, wait};
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::history::{self, Entry};
 use crate::output;
 use crate::service::Known;
+use switchyard_host::{Entry, last};
 
 /// How much of the history a person is shown; JSON has all that is kept.
 const SHOWN: usize = 10;
@@ -43,7 +43,7 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
             safety: safety(&instance),
             stops_with_it: known.units.would_stop_with(&instance.unit_name()).await?,
             would_change_it: would_change(&view),
-            history: history::last(&known.host.paths.host, &instance),
+            history: last(&known.host.paths.host, &instance),
         });
     }
     match format {
@@ -73,7 +73,7 @@ fn next_start(view: &View) -> String {
 
 /// How two copies are kept apart for this instance.
 fn safety(instance: &Instance) -> &'static str {
-    if crate::lock::TrackLock::is_held_exclusively(instance) {
+    if switchyard_host::TrackLock::is_held_exclusively(instance) {
         "rows, engine and the track lock, which a pod with our gate holds now"
     } else {
         "rows and engine; the track lock too for images that start through switchyard gate"

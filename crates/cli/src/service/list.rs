@@ -7,9 +7,9 @@ use switchyard_sonic::Units;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::host::Host;
 use crate::output;
 use crate::rows::{self, Row};
+use switchyard_host::Host;
 
 #[derive(Serialize)]
 struct Line {
@@ -24,7 +24,7 @@ struct Line {
 }
 
 pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
-    let mut host = Host::open()?;
+    let mut host = Host::open(crate::KUBERNETES)?;
     let units = Units::connect().await?;
     let mut lines = Vec::new();
     let read = rows::read(&mut host)?;

@@ -19,8 +19,8 @@ use switchyard_sonic::{SonicError, Units};
 
 use crate::args::{Service, ServiceVerb};
 use crate::error::CliError;
-use crate::host::{Host, Target};
 use crate::runtime::block_on;
+use switchyard_host::{Host, HostError, Target};
 
 pub(crate) use control::settle;
 
@@ -79,10 +79,10 @@ fn is_unit_name(text: &str) -> bool {
 
 async fn find(text: &str) -> Result<Option<Known>, CliError> {
     // A template's or another kind of unit's name is no feature name, and that is no error here.
-    let (mut host, instance) = match Host::for_name(text) {
+    let (mut host, instance) = match Host::for_name(text, crate::KUBERNETES) {
         Ok((host, Target::Feature(instance))) => (host, instance),
-        Ok((_, Target::Plain(_))) | Err(CliError::Resolve(_)) => return Ok(None),
-        Err(error) => return Err(error),
+        Ok((_, Target::Plain(_))) | Err(HostError::Resolve(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
     let Some(config) = host.switch.feature_config(&instance.feature)? else { return Ok(None) };
     let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };

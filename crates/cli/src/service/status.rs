@@ -8,7 +8,6 @@ use switchyard_sonic::UnitStatus;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::history;
 use crate::output;
 use crate::service::Known;
 
@@ -71,7 +70,7 @@ async fn report(known: &mut Known, instance: &Instance, unit: UnitStatus) -> Res
     let name = instance.container_name();
     let id = row.engine_name(&name).map_or_else(|| name.clone(), |id| id.to_string());
     let container = known.host.engine.container(&id).await?;
-    let last = history::last(&known.host.paths.host, instance).pop();
+    let last = switchyard_host::last(&known.host.paths.host, instance).pop();
     Ok(Report {
         unit: instance.unit_name(),
         description: unit.description,

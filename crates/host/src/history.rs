@@ -21,26 +21,27 @@ const SIZE_MAX: u64 = 64 * 1024;
 
 /// One transition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Local time, as SONiC writes it.
-    pub(crate) time: String,
+    pub time: String,
     /// Which command did it.
-    pub(crate) verb: String,
+    pub verb: String,
     /// Who ran the feature before.
-    pub(crate) from: String,
+    pub from: String,
     /// Who ran it after.
-    pub(crate) to: String,
+    pub to: String,
     /// The recorded container after.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) container_id: Option<String>,
+    pub container_id: Option<String>,
     /// The rule's name.
-    pub(crate) reason: String,
+    pub reason: String,
     /// The rule in words.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl Entry {
-    pub(crate) fn new(verb: &str, reason: Reason, from: CurrentOwner, after: &FeatureState) -> Self {
+    /// What a decision changed.
+    pub fn new(verb: &str, reason: Reason, from: CurrentOwner, after: &FeatureState) -> Self {
         Self {
             time: switchyard_sonic::local_time(),
             verb: verb.to_owned(),
@@ -99,7 +100,7 @@ fn shorten(path: &Path, file: &File) -> io::Result<()> {
 }
 
 /// The last transitions, oldest first.
-pub(crate) fn last(host: &Path, instance: &Instance) -> Vec<Entry> {
+pub fn last(host: &Path, instance: &Instance) -> Vec<Entry> {
     let text = fs::read_to_string(path(host, instance)).unwrap_or_default();
     let entries: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     entries[entries.len().saturating_sub(KEPT)..].to_vec()

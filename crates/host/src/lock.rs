@@ -14,7 +14,7 @@ use switchyard_core::Instance;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::error::CliError;
+use crate::HostError;
 
 /// Where the lock files live, on the host and mounted into images that bring our gate.
 const DIRECTORY: &str = "/run/switchyard";
@@ -24,36 +24,36 @@ const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 /// A hold on an instance's track, let go when dropped.
 #[derive(Debug)]
-pub(crate) struct TrackLock {
+pub struct TrackLock {
     _file: OwnedFd,
 }
 
 impl TrackLock {
     /// Whether the host's lock directory is mounted here. Images without it are as safe as the rows.
-    pub(crate) fn is_shared_with_us() -> bool {
+    pub fn is_shared_with_us() -> bool {
         Path::new(DIRECTORY).is_dir()
     }
 
     /// Whether a pod with our gate runs the payload now, as far as we may look.
-    pub(crate) fn is_held_exclusively(instance: &Instance) -> bool {
+    pub fn is_held_exclusively(instance: &Instance) -> bool {
         open_file(instance).is_ok_and(|(file, _)| {
             flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
         })
     }
 
     /// The local side's hold. Waits a bounded time for a pod that is going.
-    pub(crate) async fn shared(instance: &Instance) -> Result<Self, CliError> {
+    pub async fn shared(instance: &Instance) -> Result<Self, HostError> {
         let (file, path) = open_file(instance)?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => return Ok(Self { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(CliError::File { action: "lock", path, source: error.into() }),
+            Err(error) => return Err(HostError::File { action: "lock", path, source: error.into() }),
         }
         let waiting = spawn_blocking(move || flock(&file, FlockOperation::LockShared).map(|()| file));
         match timeout(RELEASE_MAX, waiting).await {
             Ok(Ok(Ok(file))) => Ok(Self { _file: file }),
-            Ok(Ok(Err(error))) => Err(CliError::File { action: "lock", path, source: error.into() }),
-            Ok(Err(_)) | Err(_) => Err(CliError::TooLate(format!(
+            Ok(Ok(Err(error))) => Err(HostError::File { action: "lock", path, source: error.into() }),
+            Ok(Err(_)) | Err(_) => Err(HostError::TrackHeld(format!(
                 "a pod of {instance} still holds {} {} s after it was stopped; see: fuser -v {0}",
                 path.display(),
                 RELEASE_MAX.as_secs(),
@@ -62,23 +62,23 @@ impl TrackLock {
     }
 
     /// A pod's hold, or nothing if the local side has the track.
-    pub(crate) fn exclusive(instance: &Instance) -> Result<Option<Self>, CliError> {
+    pub fn exclusive(instance: &Instance) -> Result<Option<Self>, HostError> {
         let (file, path) = open_file(instance)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Self { _file: file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(CliError::File { action: "lock", path, source: error.into() }),
+            Err(error) => Err(HostError::File { action: "lock", path, source: error.into() }),
         }
     }
 }
 
-fn open_file(instance: &Instance) -> Result<(OwnedFd, PathBuf), CliError> {
+fn open_file(instance: &Instance) -> Result<(OwnedFd, PathBuf), HostError> {
     let path = PathBuf::from(DIRECTORY).join(format!("{instance}.lock"));
     // Reading is enough to lock, so whoever made the file, group docker can: control scripts run as user admin.
     match open(&path, OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o640)) {
         Ok(file) => Ok((file, path)),
         Err(error) => {
-            Err(CliError::File { action: "open the track lock", path, source: explain(error.into()) })
+            Err(HostError::File { action: "open the track lock", path, source: explain(error.into()) })
         }
     }
 }

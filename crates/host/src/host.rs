@@ -1,7 +1,6 @@
-//! The host side of every verb: find out what is, ask the core, carry out what it says.
+//! One switch as the commands and the agent see it.
 //!
-//! Holds no rule of ownership. A plan whose row change finds the row changed meanwhile is thrown away, and the
-//! whole is looked at again.
+//! A plan whose row change finds the row changed meanwhile is thrown away, and the whole is looked at again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,20 +13,16 @@ use switchyard_engine::{Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs};
 use tracing::{info, warn};
 
-use crate::error::CliError;
 use crate::history::{self, Entry};
-use crate::lock::TrackLock;
+use crate::{HostError, TrackLock};
 
 /// How often a decision is made anew because the row changed under it. Each time somebody else got ahead, and the
 /// hand-shake has no more steps than this.
 const DECISIONS_MAX: usize = 8;
 
-/// Whether this build knows Kubernetes.
-pub(crate) const KUBERNETES: bool = cfg!(feature = "kubernetes");
-
 /// What a name on the command line stands for.
 #[derive(Debug, Clone)]
-pub(crate) enum Target {
+pub enum Target {
     /// An instance of a feature, with rows to keep.
     Feature(Instance),
     /// A container that is no feature, or `database`: the engine alone is asked, no row is kept.
@@ -35,45 +30,49 @@ pub(crate) enum Target {
 }
 
 /// A switch, seen from its root namespace.
-pub(crate) struct Host {
-    pub(crate) paths: Paths,
-    pub(crate) switch: Switch,
-    pub(crate) engine: Engine,
+pub struct Host {
+    /// Where the switch keeps its files.
+    pub paths: Paths,
+    /// Its databases.
+    pub switch: Switch,
+    /// Its container engine.
+    pub engine: Engine,
+    kubernetes: bool,
 }
 
 /// How the engine is to carry out a plan.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct How {
+pub struct How {
     /// The grace between SIGTERM and SIGKILL; Docker's own if not given.
-    pub(crate) grace: Option<Duration>,
+    pub grace: Option<Duration>,
 }
 
 impl Host {
-    /// Opens the databases and the engine of this switch.
-    pub(crate) fn open() -> Result<Self, CliError> {
+    /// Opens the databases and the engine of this switch; `kubernetes` says whether this build knows Kubernetes.
+    pub fn open(kubernetes: bool) -> Result<Self, HostError> {
         let paths = Paths::from_env();
         let switch = Switch::open(paths.clone())?;
-        Ok(Self { paths, switch, engine: Engine::connect(Path::new(SOCKET))? })
+        Ok(Self { paths, switch, engine: Engine::connect(Path::new(SOCKET))?, kubernetes })
     }
 
     /// The numbers of the rules.
-    pub(crate) fn knobs(&self) -> Result<Knobs, CliError> {
+    pub fn knobs(&self) -> Result<Knobs, HostError> {
         Ok(load_knobs(&self.paths.etc_sonic)?)
     }
 
     /// The switch and what a name stands for on it. A name that is none is refused before anything is opened.
-    pub(crate) fn for_name(text: &str) -> Result<(Self, Target), CliError> {
+    pub fn for_name(text: &str, kubernetes: bool) -> Result<(Self, Target), HostError> {
         resolve(text, u8::MAX, |_| true)?;
-        let mut host = Self::open()?;
+        let mut host = Self::open(kubernetes)?;
         let target = host.target(text)?;
         Ok((host, target))
     }
 
-    fn target(&mut self, text: &str) -> Result<Target, CliError> {
+    fn target(&mut self, text: &str) -> Result<Target, HostError> {
         let base = text.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('@');
         let mut features = Vec::new();
         for name in [text, base].into_iter().filter_map(|name| FeatureName::parse(name).ok()) {
-            if !name.is_database() && self.switch.raw_config(&name)?.is_some() {
+            if !features.contains(&name) && !name.is_database() && self.switch.raw_config(&name)?.is_some() {
                 features.push(name);
             }
         }
@@ -88,10 +87,10 @@ impl Host {
     }
 
     /// What is, for one instance, now.
-    pub(crate) async fn view(&mut self, instance: &Instance) -> Result<View, CliError> {
+    pub async fn view(&mut self, instance: &Instance) -> Result<View, HostError> {
         let config = self.switch.feature_config(&instance.feature)?.unwrap_or_default();
         let row = self.switch.feature_state(instance)?.unwrap_or_default();
-        let server_answers = KUBERNETES && self.switch.server_connected()?;
+        let server_answers = self.kubernetes && self.switch.server_connected()?;
         // Both at once: the engine's answers are most of what a verb costs beside its own call.
         let mut engine = self.engine.clone();
         let name = instance.container_name();
@@ -103,7 +102,7 @@ impl Host {
         };
         let pods = match pods {
             // The engine wants another version of its protocol, which the other question has agreed on.
-            Err(CliError::Engine(EngineError::Version(_))) => {
+            Err(HostError::Engine(EngineError::Version(_))) => {
                 self.engine = engine;
                 self.pods(instance, &row).await?
             }
@@ -111,13 +110,13 @@ impl Host {
         };
         let instance = instance.clone();
         let verdict = Verdict::Welcome;
-        Ok(View { instance, kubernetes: KUBERNETES, server_answers, config, row, local, pods, verdict })
+        Ok(View { instance, kubernetes: self.kubernetes, server_answers, config, row, local, pods, verdict })
     }
 
     /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,
     /// the engine answers once its start is over. Taken for gone it would have to ask again, and again.
-    async fn pods(&mut self, instance: &Instance, row: &FeatureState) -> Result<Vec<Pod>, CliError> {
-        if !KUBERNETES {
+    async fn pods(&mut self, instance: &Instance, row: &FeatureState) -> Result<Vec<Pod>, HostError> {
+        if !self.kubernetes {
             return Ok(Vec::new());
         }
         let mut pods = self.engine.pods(instance).await?;
@@ -133,53 +132,59 @@ impl Host {
     }
 
     /// Decides on what is and carries it out, until nothing came in between.
-    pub(crate) async fn carry_out(
+    pub async fn carry_out(
         &mut self,
         verb: &'static str,
         instance: &Instance,
         how: How,
         decide: impl Fn(&View) -> Result<Plan, Refusal>,
-    ) -> Result<Plan, CliError> {
+    ) -> Result<Plan, HostError> {
         // A pass that was overtaken may have done its work: what is told is the way from the first view to the last row.
         let mut first = None;
         for _ in 0..DECISIONS_MAX {
             let view = self.view(instance).await?;
             let plan = decide(&view)?;
-            let done = self.perform(&view, &plan, how).await?;
+            let after = self.perform(&view, &plan, how).await?;
             let before = first.get_or_insert(view);
-            if done {
-                self.tell(verb, before, plan.reason)?;
+            if let Some(after) = after {
+                self.tell(verb, before, &after, plan.reason);
                 return Ok(plan);
             }
         }
-        Err(CliError::Restless(instance.to_string(), DECISIONS_MAX))
+        Err(HostError::Restless(instance.to_string(), DECISIONS_MAX))
     }
 
     /// Writes a row change and tells of it. False if the row has changed meanwhile.
-    pub(crate) fn record(
+    pub fn record(
         &mut self,
         verb: &'static str,
         view: &View,
         change: &RowChange,
         reason: Reason,
-    ) -> Result<bool, CliError> {
+    ) -> Result<bool, HostError> {
         let written = self.switch.write_state(&view.instance, change)?;
-        if written {
-            self.tell(verb, view, reason)?;
+        if let (true, Some(after)) = (written, change.apply(&view.row)) {
+            self.tell(verb, view, &after, reason);
         }
         Ok(written)
     }
 
-    async fn perform(&mut self, view: &View, plan: &Plan, how: How) -> Result<bool, CliError> {
+    /// The row after the plan, or nothing if somebody else changed it meanwhile.
+    async fn perform(
+        &mut self,
+        view: &View,
+        plan: &Plan,
+        how: How,
+    ) -> Result<Option<FeatureState>, HostError> {
+        let mut row = view.row.clone();
         let mut lock = None;
         for step in &plan.steps {
             match step {
                 Step::Label(wanted) => self.label(&view.instance, *wanted)?,
-                Step::Row(change) => {
-                    if !self.switch.write_state(&view.instance, change)? {
-                        return Ok(false);
-                    }
-                }
+                Step::Row(change) => match change.apply(&row) {
+                    Some(after) if self.switch.write_state(&view.instance, change)? => row = after,
+                    Some(_) | None => return Ok(None),
+                },
                 Step::StartLocal => {
                     lock = Some(self.start_local(view).await?);
                 }
@@ -188,15 +193,15 @@ impl Host {
             }
         }
         drop(lock);
-        Ok(true)
+        Ok(Some(row))
     }
 
     /// Starts the local container under the track lock. A row that promised it is taken back if it does not start.
-    async fn start_local(&mut self, view: &View) -> Result<TrackLock, CliError> {
+    async fn start_local(&mut self, view: &View) -> Result<TrackLock, HostError> {
         let started = match TrackLock::shared(&view.instance).await {
             Ok(lock) => match self.engine.start(&view.instance.container_name()).await {
                 Ok(()) => return Ok(lock),
-                Err(error) => CliError::from(error),
+                Err(error) => HostError::from(error),
             },
             Err(error) => error,
         };
@@ -208,7 +213,7 @@ impl Host {
         Err(started)
     }
 
-    fn label(&mut self, instance: &Instance, wanted: bool) -> Result<(), CliError> {
+    fn label(&mut self, instance: &Instance, wanted: bool) -> Result<(), HostError> {
         let name = format!("{}_enabled", instance.feature);
         let value = if wanted { "true" } else { "false" };
         // An unchanged label would still wake everybody who listens.
@@ -218,16 +223,14 @@ impl Host {
         Ok(())
     }
 
-    fn tell(&mut self, verb: &'static str, before: &View, reason: Reason) -> Result<(), CliError> {
-        let after = self.switch.feature_state(&before.instance)?.unwrap_or_default();
+    fn tell(&self, verb: &'static str, before: &View, after: &FeatureState, reason: Reason) {
         // ExecStopPost stops what ExecStop has stopped already: that is no news.
-        if verb == "stop" && timeless(&before.row) == timeless(&after) {
-            return Ok(());
+        if verb == "stop" && timeless(&before.row) == timeless(after) {
+            return;
         }
         info!(feature = %before.instance, from = %before.row.current_owner, to = %after.current_owner, "{verb}: {reason}");
-        let entry = Entry::new(verb, reason, before.row.current_owner, &after);
+        let entry = Entry::new(verb, reason, before.row.current_owner, after);
         history::append(&self.paths.host, &before.instance, &entry);
-        Ok(())
     }
 }
 
@@ -237,7 +240,7 @@ fn timeless(row: &FeatureState) -> FeatureState {
 }
 
 /// What the engine calls a copy.
-pub(crate) fn engine_name(instance: &Instance, copy: &Copy) -> String {
+pub fn engine_name(instance: &Instance, copy: &Copy) -> String {
     match copy {
         Copy::Local => instance.container_name(),
         Copy::Pod(id) => id.to_string(),
