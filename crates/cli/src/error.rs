@@ -88,7 +88,11 @@ impl CliError {
 fn sonic_code(error: &SonicError) -> u8 {
     match error {
         SonicError::RedisDenied { .. } | SonicError::BusDenied { .. } => 5,
-        SonicError::FileUnreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => 5,
+        SonicError::FileUnreadable { source, .. } | SonicError::FileUnwritable { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            5
+        }
         SonicError::NoSuchUnit { .. } => 3,
         SonicError::UnitMasked { .. } => 8,
         SonicError::TimedOut { .. } => 9,
@@ -96,6 +100,7 @@ fn sonic_code(error: &SonicError) -> u8 {
         SonicError::BusUnreachable { .. } | SonicError::BusRefused { .. } => 1,
         SonicError::FileMissing { .. }
         | SonicError::FileUnreadable { .. }
+        | SonicError::FileUnwritable { .. }
         | SonicError::FileBroken { .. }
         | SonicError::UnknownDatabase { .. }
         | SonicError::NoSuchNamespace { .. }

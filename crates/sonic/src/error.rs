@@ -25,6 +25,14 @@ pub enum SonicError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file could not be written: no space, no right, or a disk that is read-only.
+    #[error("{} cannot be written: {source}", file.display())]
+    FileUnwritable {
+        /// Which file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A file is there, but says nothing that can be used.
     #[error("{} is broken: {why}; {hint}", file.display())]
     FileBroken {

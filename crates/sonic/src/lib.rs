@@ -14,6 +14,7 @@ mod error;
 mod global;
 mod knobs;
 mod paths;
+pub mod record;
 mod rows;
 mod switch;
 pub mod systemd;
