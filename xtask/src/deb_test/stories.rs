@@ -31,8 +31,9 @@ fn install(root: &Root, packages: &Packages, original: bool) -> Result<()> {
     dpkg(root, original, &format!("dpkg --install {}", packages.plain))?;
     check_ours(root, original)?;
     let modes =
-        root.must("stat -c '%a %U:%G %n' /run/switchyard /host/switchyard /host/switchyard/history")?;
-    let wanted = "2770 root:docker /run/switchyard\n2775 root:docker /host/switchyard\n2775 root:docker /host/switchyard/history";
+        root.must("cd /host/switchyard && stat -c '%a %U:%G %n' /run/switchyard $PWD history versions")?;
+    let wanted = "2770 root:docker /run/switchyard\n2775 root:docker /host/switchyard\n\
+                  2775 root:docker history\n2775 root:docker versions";
     ensure!(modes == wanted, "the shared directories are {modes}");
     let support = root.must("/usr/local/bin/debug-dump/switchyard")?;
     ensure!(support.contains("== switchyard --version\nswitchyard "), "techsupport says {support}");
