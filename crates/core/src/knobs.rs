@@ -19,9 +19,30 @@ pub struct Knobs {
     /// `label_drop_seconds`: how long a unit must have been off by hand before the node label follows, so that stop,
     /// look, start does not take a version out of turn.
     pub label_drop: Duration,
+    /// `pod_ready_seconds`: how long a pod that runs may be called not ready by the cluster, from its start on or
+    /// later, before it has failed here. As long as nobody at all may run.
+    pub pod_ready: Duration,
+    /// `frozen_pod_seconds`: how long a pod may run without asking while nobody runs the feature, before it is taken
+    /// for frozen by SONiC's own start-up script and stopped, so that the kubelet starts it again and it asks.
+    pub frozen_pod: Duration,
+    /// `tag_latest_image_on_wait_seconds`: how long a pod must have run well before its image becomes the local one.
+    /// What SONiC ships; its code assumes 5 without a file, which says nothing about running well.
+    pub tag_latest: Duration,
+    /// `retry_tag_latest_seconds`: how long after a failure to make it the local one this is tried again.
+    pub retry_tag_latest: Duration,
+    /// `join_latency_on_boot_seconds`: at most so long after a boot a switch waits before it looks for its server;
+    /// each waits another part of it, so that a rack that gets its power back does not come all at once.
+    pub join_latency: Duration,
+    /// `retry_join_interval_seconds`: the first pause after a join that failed; it doubles up to [`Knobs::RETRY_MAX`].
+    pub retry_join: Duration,
+    /// `retry_labels_update_seconds`: the first pause after labels that could not be written; it doubles likewise.
+    pub retry_labels: Duration,
 }
 
 impl Knobs {
+    /// The longest pause between two tries to reach a server, be it away for months.
+    pub const RETRY_MAX: Duration = Duration::from_mins(10);
+
     /// How long a version that failed so often is kept out.
     pub fn delay_after(&self, failures: u32) -> Duration {
         // Bounded: nobody waits for more doublings than this.
@@ -37,6 +58,13 @@ impl Default for Knobs {
             failed_version_delay: Duration::from_mins(1),
             failures_until_blocked: 3,
             label_drop: Duration::from_mins(5),
+            pod_ready: Duration::from_mins(5),
+            frozen_pod: Duration::from_secs(10),
+            tag_latest: Duration::from_mins(10),
+            retry_tag_latest: Duration::from_secs(30),
+            join_latency: Duration::from_secs(10),
+            retry_join: Duration::from_secs(10),
+            retry_labels: Duration::from_secs(2),
         }
     }
 }

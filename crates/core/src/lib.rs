@@ -7,6 +7,7 @@
 //! Holds always: never two running copies of one instance's payload, whatever the rows say.
 
 mod agent;
+mod care;
 mod instance;
 mod knobs;
 mod knock;
@@ -22,6 +23,7 @@ mod view;
 mod wait;
 
 pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
+pub use care::{Care, PodTime, care, frozen};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
 pub use knobs::Knobs;
 pub use knock::{Answer, Asking, Side, ask};

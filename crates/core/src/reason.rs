@@ -75,6 +75,12 @@ pub enum Reason {
     FailedLately,
     /// The pod's version failed here too often.
     Blocked,
+    /// The pod runs, and the cluster calls it not ready for too long.
+    PodNotReady,
+    /// A pod runs without asking, frozen by SONiC's own start-up script: the kubelet is to start it again.
+    PodFrozen,
+    /// The switch leaves its cluster.
+    Leaving,
     /// Nothing is to be done.
     AsAsked,
 }
@@ -129,6 +135,9 @@ impl fmt::Display for Reason {
             Self::Blocked => {
                 "the version that asks failed here too often: it waits for system service accept"
             }
+            Self::PodNotReady => "the pod runs and has not been ready for too long: the local image comes back",
+            Self::PodFrozen => "the pod does not ask although its turn has come: it is started again",
+            Self::Leaving => "the switch leaves its cluster: the local image comes back",
             Self::AsAsked => "all is as asked",
         })
     }

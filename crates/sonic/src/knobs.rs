@@ -44,6 +44,13 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
         failed_version_delay: seconds("failed_version_delay_seconds", 0, default.failed_version_delay)?,
         failures_until_blocked: count("failures_until_blocked", default.failures_until_blocked)?,
         label_drop: seconds("label_drop_seconds", 0, default.label_drop)?,
+        pod_ready: seconds("pod_ready_seconds", 1, default.pod_ready)?,
+        frozen_pod: seconds("frozen_pod_seconds", 1, default.frozen_pod)?,
+        tag_latest: seconds("tag_latest_image_on_wait_seconds", 0, default.tag_latest)?,
+        retry_tag_latest: seconds("retry_tag_latest_seconds", 1, default.retry_tag_latest)?,
+        join_latency: seconds("join_latency_on_boot_seconds", 0, default.join_latency)?,
+        retry_join: seconds("retry_join_interval_seconds", 1, default.retry_join)?,
+        retry_labels: seconds("retry_labels_update_seconds", 1, default.retry_labels)?,
     })
 }
 
@@ -81,7 +88,8 @@ mod tests {
     #[test]
     fn the_shipped_file_sets_what_it_names() {
         let knobs = with(r#"{"join_latency_on_boot_seconds": 300, "revert_to_local_on_wait_seconds": 360}"#);
-        assert_eq!(knobs.unwrap(), Knobs { revert_to_local: Duration::from_mins(6), ..Knobs::default() });
+        let (join_latency, revert_to_local) = (Duration::from_mins(5), Duration::from_mins(6));
+        assert_eq!(knobs.unwrap(), Knobs { join_latency, revert_to_local, ..Knobs::default() });
         let knobs =
             with(r#"{"revert_to_local_on_wait_seconds": "0", "wait_safety_check_seconds": 5}"#).unwrap();
         assert_eq!((knobs.revert_to_local.as_secs(), knobs.safety_check.as_secs()), (0, 5));
