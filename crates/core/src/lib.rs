@@ -8,11 +8,13 @@
 
 mod agent;
 mod care;
+mod image;
 mod instance;
 mod knobs;
 mod knock;
 mod leave;
 mod name;
+mod native;
 mod plan;
 mod reason;
 mod start;
@@ -24,11 +26,13 @@ mod wait;
 
 pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
 pub use care::{Care, PodTime, care, frozen};
+pub use image::{Digest, Image, ImageId, ImageName, Made, Repository, Tag};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
 pub use knobs::Knobs;
 pub use knock::{Answer, Asking, Side, ask};
 pub use leave::leave;
 pub use name::{AsicId, ContainerId, FeatureName, NameError, Version};
+pub use native::{NativeStep, NativeView, NotNow, Origin, go_native, local_repository, same_as_local};
 pub use plan::{Copy, OnlyIf, Plan, Refusal, RowChange, Step};
 pub use reason::Reason;
 pub use start::start;

@@ -36,7 +36,7 @@ pub enum NameError {
     },
 }
 
-fn check(
+pub(crate) fn check(
     what: &'static str,
     text: &str,
     max: usize,

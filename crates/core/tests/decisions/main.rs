@@ -8,6 +8,7 @@
 mod agent;
 mod case;
 mod gate;
+mod native;
 mod properties;
 mod start;
 mod stop;
