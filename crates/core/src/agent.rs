@@ -44,6 +44,8 @@ pub struct AgentView<'a> {
     pub phase: Phase,
     /// The version of the pod that asks is that of the local image.
     pub same_as_local: bool,
+    /// The switch leaves its cluster, or has left it: no pod may stay in charge where the local image can step in.
+    pub leaving: bool,
 }
 
 /// What the daemon does.
@@ -79,7 +81,9 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
         }
         (Unit::Active, SetOwner::Kube) => {
             let mut steps = vec![AgentStep::Label(true)];
-            if pod_wants_to_take_over(now) {
+            if now.leaving && view.row.current_owner == CurrentOwner::Kube && view.can_fall_back() {
+                steps.push(AgentStep::RestartUnit(Reason::Leaving));
+            } else if pod_wants_to_take_over(now) {
                 steps.push(AgentStep::RestartUnit(Reason::PodKnocks));
             }
             steps

@@ -11,7 +11,14 @@ use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
 
 fn now(view: &View, unit: Unit) -> AgentView<'_> {
-    AgentView { view, unit, since: Duration::ZERO, phase: Phase::Steady, same_as_local: false }
+    AgentView {
+        view,
+        unit,
+        since: Duration::ZERO,
+        phase: Phase::Steady,
+        same_as_local: false,
+        leaving: false,
+    }
 }
 
 fn check(unit: Unit, view: &View, expected: &str) {
@@ -44,6 +51,18 @@ fn a_pod_that_asks_takes_over_from_the_local_copy() {
     let view = kube().row(knocks).runs().pods(&["a"]);
     let same = AgentView { same_as_local: true, ..now(&view, Unit::Active) };
     assert_eq!(words::agent(&reconcile(&same, &Knobs::default())), "label true");
+}
+
+#[test]
+fn a_switch_that_leaves_its_cluster_brings_every_pod_home_that_has_a_home() {
+    let view = kube().row(pod_row()).pods(&["a"]).no_server();
+    let leaves = |view: &View| {
+        let now = AgentView { leaving: true, ..now(view, Unit::Active) };
+        words::agent(&reconcile(&now, &Knobs::default()))
+    };
+    assert_eq!(leaves(&view), "label true, restart: Leaving");
+    let homeless = View { local: switchyard_core::Local::Missing, ..view };
+    assert_eq!(leaves(&homeless), "label true", "without a local image there is no home");
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Store {
     fn carry_out(&mut self, step: &NativeStep) {
         match step {
             NativeStep::Tag { image, repository, tag } => {
-                let image = self.letter(image).expect("an image that is not there is tagged");
+                let image = self.letter(image).unwrap();
                 let lost = self.names.insert(ImageName::Tagged(repository.clone(), tag.clone()), image);
                 if let Some(lost) = lost {
                     assert!(self.names.values().any(|of| *of == lost), "{lost} has lost its last name");
@@ -118,7 +118,7 @@ impl Store {
                     assert!(!self.containers.remove(local).2, "the local container runs");
                 }
             }
-            NativeStep::Row(change) => self.row = change.apply(&self.row).expect("the row has not changed"),
+            NativeStep::Row(change) => self.row = change.apply(&self.row).unwrap(),
             NativeStep::Untag(name) => {
                 if let Some(image) = self.names.remove(name) {
                     assert!(self.names.values().any(|of| *of == image), "{image} has lost its last name");
@@ -141,7 +141,7 @@ impl Store {
     }
 
     fn carry_out_all(mut self) -> Self {
-        for step in self.plan().expect("it is the time for it") {
+        for step in self.plan().unwrap() {
             self.carry_out(&step);
         }
         self

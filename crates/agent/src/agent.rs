@@ -1,0 +1,294 @@
+//! The loop: something happens, the instances that it may concern are looked at, and what the core says is done.
+//!
+//! Level-triggered: whatever was missed, because the agent was away or an event was lost, is found by looking. What is
+//! kept in mind between two looks only says when to look again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchyard_core::{
+    AgentStep, AgentView, Care, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care, frozen,
+    reconcile,
+};
+use tracing::{info, warn};
+
+use crate::track::Track;
+use crate::world::{Event, Restarted, Seen, Trouble, World};
+
+/// How long after something could not be found out or done it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long after systemd refused or failed a restart it is asked again.
+const RESTART_RETRY: Duration = Duration::from_secs(10);
+
+/// The agent's mind.
+pub struct Agent {
+    knobs: Knobs,
+    tracks: BTreeMap<Instance, Track>,
+    safety_check: Duration,
+}
+
+impl Agent {
+    /// One that knows nothing yet; its first [`Agent::step`] is best [`Event::Everything`].
+    pub fn new(knobs: Knobs) -> Self {
+        Self { knobs, tracks: BTreeMap::new(), safety_check: Duration::ZERO }
+    }
+
+    /// Looks at everything, and then at whatever happens.
+    pub async fn run(&mut self, world: &mut impl World) -> std::convert::Infallible {
+        self.step(world, Event::Everything).await;
+        loop {
+            let event = world.next(self.rest(world.now())).await;
+            self.step(world, event).await;
+        }
+    }
+
+    /// How long nothing has to be looked at unless something happens.
+    pub fn rest(&self, now: Duration) -> Duration {
+        let due = self.tracks.values().filter_map(|track| track.due).chain([self.safety_check]).min();
+        due.unwrap_or(self.safety_check).saturating_sub(now)
+    }
+
+    /// Something has happened.
+    pub async fn step(&mut self, world: &mut impl World, event: Event) {
+        let now = world.now();
+        let instances = match event {
+            Event::Instance(instance) => BTreeSet::from([instance]),
+            Event::Feature(feature) => self.of_feature(world, &feature),
+            Event::Everything => self.everything(world),
+            Event::Time if now >= self.safety_check => self.everything(world),
+            Event::Time => self.due(now),
+            Event::Pods(instance, reports) => {
+                self.track(&instance).reports(&reports, now);
+                BTreeSet::from([instance])
+            }
+            Event::Restarted(instance, outcome) => {
+                let track = self.track(&instance);
+                track.restarting = false;
+                if outcome != Restarted::Done {
+                    track.due(now + RESTART_RETRY);
+                    return;
+                }
+                BTreeSet::from([instance])
+            }
+            Event::WentNative(instance, done) => {
+                let again = now + self.knobs.retry_tag_latest;
+                let track = self.track(&instance);
+                track.going_native = false;
+                if done {
+                    track.is_native();
+                } else {
+                    track.native_from = again;
+                }
+                BTreeSet::from([instance])
+            }
+        };
+        match world.phase() {
+            Ok(phase) => {
+                for instance in instances {
+                    self.look(world, &instance, phase).await;
+                }
+            }
+            Err(trouble) => {
+                for instance in instances {
+                    self.track(&instance).due(now + RETRY);
+                }
+                info!(%trouble, "cannot tell what the switch is going through; looking again");
+            }
+        }
+    }
+
+    fn track(&mut self, instance: &Instance) -> &mut Track {
+        self.tracks.entry(instance.clone()).or_default()
+    }
+
+    fn due(&self, now: Duration) -> BTreeSet<Instance> {
+        let is_due = |track: &Track| track.due.is_some_and(|due| due <= now);
+        self.tracks.iter().filter(|(_, track)| is_due(track)).map(|(instance, _)| instance.clone()).collect()
+    }
+
+    fn of_feature(&mut self, world: &mut impl World, feature: &FeatureName) -> BTreeSet<Instance> {
+        let mut all = self.everything(world);
+        all.retain(|instance| instance.feature == *feature);
+        all
+    }
+
+    fn everything(&mut self, world: &mut impl World) -> BTreeSet<Instance> {
+        let now = world.now();
+        match world.instances() {
+            Ok(instances) => {
+                self.safety_check = now + self.knobs.safety_check;
+                // A feature that was deleted is still looked at once: its label and what it left must go.
+                let known = std::mem::take(&mut self.tracks);
+                let all: BTreeSet<_> = instances.iter().cloned().chain(known.keys().cloned()).collect();
+                self.tracks =
+                    known.into_iter().filter(|(instance, _)| instances.contains(instance)).collect();
+                all
+            }
+            Err(trouble) => {
+                self.safety_check = now + RETRY;
+                info!(%trouble, "cannot read which features there are; looking again");
+                BTreeSet::new()
+            }
+        }
+    }
+
+    async fn look(&mut self, world: &mut impl World, instance: &Instance, phase: Phase) {
+        let now = world.now();
+        self.track(instance).due = None;
+        let looked = match world.see(instance).await {
+            Ok(seen) => self.act(world, instance, &seen, phase).await,
+            Err(trouble) => Err(trouble),
+        };
+        let track = self.track(instance);
+        match looked {
+            Ok(()) => track.trouble = None,
+            Err(Trouble(why)) => {
+                track.due(now + RETRY);
+                if track.trouble.as_ref() != Some(&why) {
+                    warn!(feature = %instance, %why, "not done yet; trying again");
+                    track.trouble = Some(why);
+                }
+            }
+        }
+    }
+
+    async fn act(
+        &mut self,
+        world: &mut impl World,
+        instance: &Instance,
+        seen: &Seen,
+        phase: Phase,
+    ) -> Result<(), Trouble> {
+        let (now, leaving) = (world.now(), world.leaving());
+        let Seen { view, unit, since, same_as_local } = seen;
+        let agent_view =
+            AgentView { view, unit: *unit, since: *since, phase, same_as_local: *same_as_local, leaving };
+        for step in reconcile(&agent_view, &self.knobs) {
+            match step {
+                AgentStep::Label(wanted) => self.label(world, instance, wanted)?,
+                AgentStep::RestartUnit(reason) => self.restart(world, instance, reason),
+                AgentStep::BringDown(reason) => world.bring_down(instance, reason).await?,
+            }
+        }
+        if phase == Phase::Steady {
+            self.care(world, instance, seen).await?;
+        }
+        self.tell(world, instance, seen);
+        let label_drop = self.knobs.label_drop;
+        let track = self.track(instance);
+        if let Some(left) = view.verdict.left() {
+            track.due(now + left);
+        }
+        // The label of a unit that somebody stopped follows after a while.
+        if *unit == switchyard_core::Unit::Off && track.label == Some(true) {
+            track.due(now + label_drop.saturating_sub(*since));
+        }
+        Ok(())
+    }
+
+    /// The node has the label if any instance of the feature wants it.
+    fn label(&mut self, world: &mut impl World, instance: &Instance, wanted: bool) -> Result<(), Trouble> {
+        self.track(instance).label = Some(wanted);
+        let of_feature = |(other, _): &(&Instance, &Track)| other.feature == instance.feature;
+        let wanted = self.tracks.iter().filter(of_feature).any(|(_, track)| track.label == Some(true));
+        world.label(&instance.feature, wanted)
+    }
+
+    fn restart(&mut self, world: &mut impl World, instance: &Instance, reason: Reason) {
+        let now = world.now();
+        let track = self.track(instance);
+        if track.restarting {
+            return;
+        }
+        match track.may_restart(now) {
+            Ok(()) => {
+                track.restarts(now);
+                world.restart(instance, reason);
+            }
+            Err(from) => track.due(from),
+        }
+    }
+
+    /// What time brings to pods.
+    async fn care(
+        &mut self,
+        world: &mut impl World,
+        instance: &Instance,
+        seen: &Seen,
+    ) -> Result<(), Trouble> {
+        let (now, knobs, view) = (world.now(), self.knobs.clone(), &seen.view);
+        let track = self.track(instance);
+        let Some(pod) = view.pod_in_charge() else {
+            track.no_pod();
+            return self.wake_frozen(world, instance, seen).await;
+        };
+        track.frozen_since = None;
+        match care(view, &track.pod(&pod.id, now), &knobs) {
+            Care::Nothing(left) => {
+                if let Some(left) = left {
+                    track.due(now + left);
+                }
+            }
+            Care::GiveUp if track.restarting => {}
+            Care::GiveUp => {
+                if let Some(version) = &view.row.container_version {
+                    world.failed(instance, version)?;
+                }
+                self.restart(world, instance, Reason::PodNotReady);
+            }
+            Care::RanWell if track.going_native => {}
+            Care::RanWell if now < track.native_from => {
+                let from = track.native_from;
+                track.due(from);
+            }
+            Care::RanWell => {
+                track.going_native = true;
+                if let Some(version) = &view.row.container_version {
+                    world.ran_well(instance, version)?;
+                }
+                world.go_native(instance, &pod.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pods that SONiC's own start-up script froze are started again when their turn has come.
+    async fn wake_frozen(
+        &mut self,
+        world: &mut impl World,
+        instance: &Instance,
+        seen: &Seen,
+    ) -> Result<(), Trouble> {
+        let (now, patience) = (world.now(), self.knobs.frozen_pod);
+        let track = self.track(instance);
+        let pods = frozen(&seen.view);
+        if pods.is_empty() || seen.unit != switchyard_core::Unit::Active {
+            track.frozen_since = None;
+            return Ok(());
+        }
+        let from = *track.frozen_since.get_or_insert(now) + patience;
+        if now < from {
+            track.due(from);
+            return Ok(());
+        }
+        track.frozen_since = None;
+        for pod in pods {
+            info!(feature = %instance, container = %pod, "{}", Reason::PodFrozen);
+            world.stop_pod(&pod).await?;
+        }
+        Ok(())
+    }
+
+    /// Says once why a pod that asks has to wait.
+    fn tell(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
+        let view = &seen.view;
+        let asks = view.row.remote_state == RemoteState::Pending;
+        let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
+        let why = if asks { why } else { None };
+        let track = self.track(instance);
+        if track.told != why {
+            track.told = why;
+            world.tell_kept_out(instance, view.row.remote_container_id.as_ref(), why);
+        }
+    }
+}

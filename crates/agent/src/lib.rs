@@ -1,0 +1,11 @@
+//! The daemon of Kubernetes mode (`ctrmgrd.service`): rows, engine, systemd and the cluster tell of changes, the core
+//! says what is to be done, and it is done.
+//!
+//! Killed at any moment, the next start carries on: nothing that matters is kept only here.
+
+mod agent;
+mod track;
+mod world;
+
+pub use agent::Agent;
+pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};

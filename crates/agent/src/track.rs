@@ -1,0 +1,164 @@
+//! What the agent keeps in mind of one instance. All of it can be lost at any moment: it is made anew by looking.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use switchyard_core::{ContainerId, PodTime, Reason};
+
+use crate::world::PodReport;
+
+/// Restarts that follow each other within this are one attempt after the other.
+const TOGETHER: Duration = Duration::from_mins(2);
+/// So many of them may follow at once: an operator may change his mind, and a pod may knock again.
+const FREE: u32 = 3;
+/// The longest pause between two of them.
+const PAUSE_MAX: Duration = Duration::from_mins(5);
+
+/// One instance.
+#[derive(Debug, Default)]
+pub(crate) struct Track {
+    /// A restart is under way.
+    pub(crate) restarting: bool,
+    /// The image of this container is being made the local one.
+    pub(crate) going_native: bool,
+    /// When to look again although nothing happened.
+    pub(crate) due: Option<Duration>,
+    /// Whether the node is to have the feature's label for this instance's sake.
+    pub(crate) label: Option<bool>,
+    /// Why the pod that asks was last said to be kept out.
+    pub(crate) told: Option<Reason>,
+    /// The trouble that was last said.
+    pub(crate) trouble: Option<String>,
+    /// Since when pods run that do not ask.
+    pub(crate) frozen_since: Option<Duration>,
+    /// When the image may be tried to be made the local one again.
+    pub(crate) native_from: Duration,
+    in_charge: Option<InCharge>,
+    unready: BTreeMap<ContainerId, Duration>,
+    last_restart: Option<Duration>,
+    restarts: u32,
+}
+
+#[derive(Debug)]
+struct InCharge {
+    id: ContainerId,
+    since: Duration,
+    native: bool,
+}
+
+impl Track {
+    /// The pod in charge is this one, as far as is known since then.
+    pub(crate) fn pod(&mut self, id: &ContainerId, now: Duration) -> PodTime {
+        if self.in_charge.as_ref().is_none_or(|pod| !pod.id.same_as(id)) {
+            self.in_charge = Some(InCharge { id: id.clone(), since: now, native: false });
+        }
+        let (since, native) = self.in_charge.as_ref().map_or((now, false), |pod| (pod.since, pod.native));
+        let unready = self.unready.iter().find(|(other, _)| other.same_as(id));
+        // Before it was in charge it waited, and was not ready for good reason.
+        let unready = unready.map(|(_, unready)| now.saturating_sub((*unready).max(since)));
+        PodTime { running: now.saturating_sub(since), unready, native }
+    }
+
+    /// No pod is in charge.
+    pub(crate) fn no_pod(&mut self) {
+        self.in_charge = None;
+    }
+
+    /// The image of the pod in charge is the local one now.
+    pub(crate) fn is_native(&mut self) {
+        if let Some(pod) = &mut self.in_charge {
+            pod.native = true;
+        }
+    }
+
+    /// What the cluster says of all containers.
+    pub(crate) fn reports(&mut self, reports: &[PodReport], now: Duration) {
+        let unready: Vec<_> =
+            reports.iter().filter(|report| !report.ready).map(|report| &report.id).collect();
+        self.unready.retain(|id, _| unready.contains(&id));
+        for id in unready {
+            self.unready.entry(id.clone()).or_insert(now);
+        }
+    }
+
+    /// Whether a restart may begin now, or when. Each that follows too soon on others waits longer: a pod that knocks
+    /// and dies must not keep a unit going round.
+    pub(crate) fn may_restart(&mut self, now: Duration) -> Result<(), Duration> {
+        let Some(last) = self.last_restart else { return Ok(()) };
+        if now.saturating_sub(last) >= TOGETHER.max(self.pause()) {
+            self.restarts = 0;
+        }
+        let from = last + self.pause();
+        if now >= from { Ok(()) } else { Err(from) }
+    }
+
+    /// A restart begins.
+    pub(crate) fn restarts(&mut self, now: Duration) {
+        self.restarting = true;
+        self.last_restart = Some(now);
+        self.restarts = self.restarts.saturating_add(1);
+    }
+
+    fn pause(&self) -> Duration {
+        let doublings = self.restarts.saturating_sub(FREE);
+        if doublings == 0 {
+            Duration::ZERO
+        } else {
+            PAUSE_MAX.min(Duration::from_secs(5) * 2u32.pow(doublings.min(6) - 1))
+        }
+    }
+
+    /// Looks again at this time at the latest.
+    pub(crate) fn due(&mut self, at: Duration) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ContainerId {
+        ContainerId::parse(text).unwrap()
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_time_that_a_pod_waited_for_its_turn_is_not_held_against_it() {
+        let mut track = Track::default();
+        track.reports(&[PodReport { id: id("a"), ready: false }], seconds(10));
+        let pod = track.pod(&id("a"), seconds(100));
+        assert_eq!((pod.running, pod.unready), (seconds(0), Some(seconds(0))));
+        let pod = track.pod(&id("a"), seconds(130));
+        assert_eq!((pod.running, pod.unready), (seconds(30), Some(seconds(30))));
+        track.reports(&[PodReport { id: id("a"), ready: true }], seconds(140));
+        assert_eq!(track.pod(&id("a"), seconds(150)).unready, None);
+        assert_eq!(track.pod(&id("b"), seconds(160)).running, seconds(0), "another pod begins anew");
+    }
+
+    #[test]
+    fn restarts_that_follow_each_other_wait_longer_and_longer_and_a_quiet_while_forgives() {
+        let mut track = Track::default();
+        let mut now = seconds(1000);
+        for _ in 0..=FREE {
+            assert_eq!(track.may_restart(now), Ok(()));
+            track.restarts(now);
+        }
+        let mut pauses = Vec::new();
+        for _ in 0..4 {
+            let from = track.may_restart(now).unwrap_err();
+            pauses.push(from.saturating_sub(now));
+            now = from;
+            assert_eq!(track.may_restart(now), Ok(()));
+            track.restarts(now);
+        }
+        assert_eq!(pauses, [5, 10, 20, 40].map(seconds));
+        now += PAUSE_MAX;
+        assert_eq!(track.may_restart(now), Ok(()));
+        track.restarts(now);
+        assert_eq!(track.may_restart(now), Ok(()), "forgiven");
+    }
+}
