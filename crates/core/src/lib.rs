@@ -42,4 +42,4 @@ pub use state::{
 pub use stop::{ended, kill, left_behind, stop};
 pub use verdict::{Cause, Failure, Moment, Record, Verdict};
 pub use view::{Local, Pod, View};
-pub use wait::{Waiting, wait, why_ended};
+pub use wait::{Waiting, versions, wait, why_ended};

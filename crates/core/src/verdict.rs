@@ -132,6 +132,11 @@ impl Record {
         self.failures.drain(..surplus);
     }
 
+    /// This version has begun to run here. Under *hold* it is no surprise any more.
+    pub fn ran(&mut self, version: &Version) {
+        self.last_ran = Some(version.clone());
+    }
+
     /// This version has run for as long as it takes to be called good.
     pub fn ran_well(&mut self, version: &Version) {
         self.forget(version);

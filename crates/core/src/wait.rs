@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner,
-    SystemState, View, ended, stop::untouched,
+    SystemState, Version, View, ended, stop::untouched,
 };
 
 /// What the unit's main process does now.
@@ -47,6 +47,18 @@ pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         return Waiting::Over(untouched(view), Reason::UnitStopped);
     }
     await_pod(view, idle, knobs)
+}
+
+/// The versions that a copy that runs puts into the row; a local copy that got this far is also the one to come home to.
+/// The version of a pod that asks beside it stays: it is the one that will be judged.
+pub fn versions(view: &View, copy: &Copy, version: &Version) -> RowChange {
+    let is_local = *copy == Copy::Local;
+    RowChange {
+        stable_version: is_local.then(|| version.clone()),
+        container_version: (!is_local || view.asker().is_none()).then(|| version.clone()),
+        only_if: OnlyIf::unchanged(&view.row),
+        ..RowChange::default()
+    }
 }
 
 /// Why the copy that was watched runs no more: it ended by itself, or by a stop of the unit, which says down before it
@@ -196,6 +208,33 @@ mod tests {
             Some(RemoteState::None),
             "who reads the field's text finds none missing"
         );
+    }
+
+    #[test]
+    fn a_local_copy_leaves_the_version_of_a_pod_that_asks_where_it_will_be_judged() {
+        let pod = ContainerId::parse("a").unwrap();
+        let row = FeatureState {
+            system_state: Some(SystemState::Up),
+            current_owner: CurrentOwner::Local,
+            remote_state: RemoteState::Pending,
+            remote_container_id: Some(pod.clone()),
+            ..FeatureState::default()
+        };
+        let mut view = View {
+            instance: Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            kubernetes: true,
+            server_answers: true,
+            config: FeatureConfig { set_owner: SetOwner::Kube, ..FeatureConfig::default() },
+            row,
+            local: Local::Running,
+            pods: vec![crate::Pod { id: pod }],
+            verdict: crate::Verdict::Welcome,
+        };
+        let one = Version::parse("1").unwrap();
+        assert_eq!(versions(&view, &Copy::Local, &one).container_version, None);
+        assert_eq!(versions(&view, &Copy::Local, &one).stable_version, Some(one.clone()));
+        view.pods.clear();
+        assert_eq!(versions(&view, &Copy::Local, &one).container_version, Some(one));
     }
 
     #[test]

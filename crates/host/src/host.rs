@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchyard_core::{
-    Copy, FeatureName, FeatureState, Instance, Knobs, Local, Plan, Pod, Reason, Refusal, RemoteState,
-    RowChange, Step, Verdict, View, resolve,
+    Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
+    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve,
 };
 use switchyard_engine::{Engine, EngineError, SOCKET};
-use switchyard_sonic::{Paths, Switch, load_knobs};
+use switchyard_sonic::{Paths, Switch, load_knobs, record};
 use tracing::{info, warn};
 
 use crate::history::{self, Entry};
@@ -108,9 +108,37 @@ impl Host {
             }
             pods => pods?,
         };
+        let verdict = self.verdict(instance, &config, &row)?;
         let instance = instance.clone();
-        let verdict = Verdict::Welcome;
         Ok(View { instance, kubernetes: self.kubernetes, server_answers, config, row, local, pods, verdict })
+    }
+
+    /// What this switch thinks of the version that asks, or that ran last. Nobody asks where the owner is local.
+    fn verdict(
+        &self,
+        instance: &Instance,
+        config: &FeatureConfig,
+        row: &FeatureState,
+    ) -> Result<Verdict, HostError> {
+        let Some(version) = &row.container_version else { return Ok(Verdict::Welcome) };
+        if !self.kubernetes || config.set_owner == SetOwner::Local {
+            return Ok(Verdict::Welcome);
+        }
+        let record = record::load(&self.paths, instance);
+        Ok(record.verdict(version, config.kube_update, &record::moment()?, &self.knobs()?))
+    }
+
+    /// Changes what is remembered of the versions of an instance that Kubernetes may run. A record that cannot be
+    /// written holds nothing up: what it would have said is learnt again.
+    pub fn remember(&self, view: &View, change: impl FnOnce(&mut Record, Moment)) {
+        if view.wanted() == SetOwner::Local {
+            return;
+        }
+        let changed = record::moment()
+            .and_then(|now| record::change(&self.paths, &view.instance, |record| change(record, now)));
+        if let Err(error) = changed {
+            warn!(feature = %view.instance, %error, "what this version did here is not remembered");
+        }
     }
 
     /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use switchyard_core::{
-    Copy, Instance, Knobs, Local, Reason, RowChange, View, Waiting, ended, wait, why_ended,
+    Cause, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting, ended as ended_row,
+    versions, wait, why_ended,
 };
 use switchyard_engine::{Ended, EngineError};
 use switchyard_sonic::{Changes, Switch};
@@ -128,7 +129,7 @@ impl Watcher {
         };
         let id = engine_name(&self.instance, &copy);
         self.repair(&view, &copy, repair).await?;
-        self.record_version(&copy).await?;
+        let version = self.record_version(&copy).await?;
         let ended = loop {
             tokio::select! {
                 ended = self.host.engine.wait_end(&id) => match ended {
@@ -144,7 +145,7 @@ impl Watcher {
                 },
             }
         };
-        self.record_end().await;
+        self.record_end(&copy, ended, version).await;
         Ok(code(ended))
     }
 
@@ -180,27 +181,33 @@ impl Watcher {
         Ok(())
     }
 
-    /// The version that runs; a local copy that got this far is also the one to come home to.
-    async fn record_version(&mut self, copy: &Copy) -> Result<(), CliError> {
+    /// The version that runs, in the row and in what is remembered.
+    async fn record_version(&mut self, copy: &Copy) -> Result<Option<Version>, CliError> {
         let id = engine_name(&self.instance, copy);
         let Some(version) = self.host.engine.container(&id).await?.and_then(|container| container.version)
         else {
-            return Ok(());
+            return Ok(None);
         };
-        let change = RowChange {
-            stable_version: (*copy == Copy::Local).then(|| version.clone()),
-            container_version: Some(version),
-            ..RowChange::default()
-        };
-        self.host.switch.write_state(&self.instance, &change)?;
-        Ok(())
+        loop {
+            let view = self.host.view(&self.instance).await?;
+            if self.host.switch.write_state(&self.instance, &versions(&view, copy, &version))? {
+                self.host.remember(&view, |record, _| record.ran(&version));
+                return Ok(Some(version));
+            }
+        }
     }
 
-    /// The row after the end, whatever systemd and the control script do next. Failing is no reason to hold up the
-    /// restart.
-    async fn record_end(&mut self) {
+    /// The row after the end, whatever systemd and the control script do next, and what is known against the version
+    /// now. Failing is no reason to hold up the restart.
+    async fn record_end(&mut self, copy: &Copy, ended: Ended, version: Option<Version>) {
         let recorded = match self.host.view(&self.instance).await {
-            Ok(view) => self.host.record("wait", &view, &ended(&view), why_ended(&view)).map(|_| ()),
+            Ok(view) => {
+                if let (Copy::Pod(_), Some(version)) = (copy, version) {
+                    let cause = if ended.in_order() { Cause::Absent } else { Cause::Failed };
+                    self.host.remember(&view, |record, now| record.left(&version, cause, now));
+                }
+                self.host.record("wait", &view, &ended_row(&view), why_ended(&view)).map(|_| ())
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = recorded {
