@@ -5,10 +5,13 @@
 
 mod containers;
 mod error;
+mod events;
+mod images;
 mod pods;
 
 pub use containers::{Container, Ended};
 pub use error::EngineError;
+pub use images::Removal;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -68,7 +68,7 @@ impl Changes {
     }
 }
 
-async fn announce(server: DbAddress) -> Result<(), SonicError> {
+pub(crate) async fn announce(server: DbAddress) -> Result<(), SonicError> {
     let address = server.to_string();
     tokio::task::spawn_blocking(move || Db::open(&server)?.announce_changes())
         .await
@@ -76,11 +76,24 @@ async fn announce(server: DbAddress) -> Result<(), SonicError> {
 }
 
 async fn listen(server: &DbAddress, names: &[String]) -> Result<redis::aio::PubSubStream, SonicError> {
+    listen_to(server, names, false).await
+}
+
+/// Subscribes to channels by their names, or by patterns of names.
+pub(crate) async fn listen_to(
+    server: &DbAddress,
+    names: &[String],
+    patterns: bool,
+) -> Result<redis::aio::PubSubStream, SonicError> {
     let mut first_failure = None;
     for client in clients(server)? {
         let subscribed = async {
             let mut listener = client.get_async_pubsub().await?;
-            listener.subscribe(names).await?;
+            if patterns {
+                listener.psubscribe(names).await?;
+            } else {
+                listener.subscribe(names).await?;
+            }
             Ok::<_, redis::RedisError>(listener.into_on_message())
         };
         match tokio::time::timeout(SUBSCRIBE_TIME_MAX, subscribed).await {

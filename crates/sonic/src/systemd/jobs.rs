@@ -27,6 +27,7 @@ enum Verb {
     Start,
     Stop,
     Restart,
+    TryRestart,
     Reload,
 }
 
@@ -35,7 +36,7 @@ impl Verb {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
-            Self::Restart => "restart",
+            Self::Restart | Self::TryRestart => "restart",
             Self::Reload => "reload",
         }
     }
@@ -55,6 +56,11 @@ impl Units {
     /// Stops and starts a unit, or only starts it if it is stopped.
     pub async fn restart(&self, unit: &str) -> Result<JobOutcome, SonicError> {
         self.run(Verb::Restart, unit).await
+    }
+
+    /// Stops and starts a unit that runs or is about to; one that is stopped stays so.
+    pub async fn try_restart(&self, unit: &str) -> Result<JobOutcome, SonicError> {
+        self.run(Verb::TryRestart, unit).await
     }
 
     /// Makes a service read its configuration anew.
@@ -103,6 +109,7 @@ impl Units {
             Verb::Start => self.manager.start_unit(unit, MODE).await,
             Verb::Stop => self.manager.stop_unit(unit, MODE).await,
             Verb::Restart => self.manager.restart_unit(unit, MODE).await,
+            Verb::TryRestart => self.manager.try_restart_unit(unit, MODE).await,
             Verb::Reload => self.manager.reload_unit(unit, MODE).await,
         };
         let job = match job {

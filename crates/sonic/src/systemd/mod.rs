@@ -6,6 +6,7 @@ mod jobs;
 mod links;
 mod proxies;
 mod status;
+mod watch;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use zbus::{Connection, OwnedObjectPath, connection::Builder};
 
 pub use jobs::JobOutcome;
 pub use status::UnitStatus;
+pub use watch::UnitChanges;
 
 use crate::SonicError;
 use proxies::ManagerProxy;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use switchyard_core::{CurrentOwner, RowChange};
-use switchyard_sonic::{Changes, Db, SonicError};
+use switchyard_sonic::{Changed, Changes, Db, SonicError};
 use tokio::{runtime::Runtime, time::timeout};
 
 use crate::support::{Fixture, Server, bgp, name, snmp};
@@ -60,6 +60,31 @@ fn every_row_on_which_a_decision_may_rest_wakes_the_listener() {
         config.set("OTHER", "snmp", &[("a", "1")]).unwrap();
         config.set("KUBERNETES_MASTER", "SERVER", &[("ip", "10.0.0.1")]).unwrap();
         assert!(is_quiet(&mut changes).await, "rows of others");
+    });
+}
+
+#[test]
+fn the_daemon_hears_what_each_change_is_about() {
+    let fixture = Fixture::new();
+    let (mut state, mut config) = (fixture.db("STATE_DB"), fixture.db("CONFIG_DB"));
+    let switch = fixture.open();
+    runtime().block_on(async {
+        let mut watch = switch.watch().await.unwrap();
+        let mut next = async || {
+            let told = tokio::time::timeout(Duration::from_secs(10), watch.next()).await;
+            told.expect("nothing was told").unwrap().into_iter().collect::<Vec<_>>()
+        };
+        state.set("FEATURE", "snmp", &[("remote_state", "pending")]).unwrap();
+        assert_eq!(next().await, [Changed::State(snmp().feature, None)]);
+        config.set("OTHER", "snmp", &[("a", "1")]).unwrap();
+        config.set("FEATURE", "snmp", &[("set_owner", "kube")]).unwrap();
+        assert_eq!(next().await, [Changed::Config(snmp().feature)]);
+        config.set("KUBERNETES_MASTER", "SERVER", &[("ip", "10.0.0.1")]).unwrap();
+        assert_eq!(next().await, [Changed::Server]);
+        state.set("KUBE_LABELS", "SET", &[("a", "b")]).unwrap();
+        assert_eq!(next().await, [Changed::Labels]);
+        state.set("WARM_RESTART_ENABLE_TABLE", "system", &[("enable", "true")]).unwrap();
+        assert_eq!(next().await, [Changed::Reboot]);
     });
 }
 

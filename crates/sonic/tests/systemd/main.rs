@@ -156,6 +156,21 @@ async fn a_unit_that_systemd_restarts_by_itself_is_waited_for() {
 }
 
 #[tokio::test]
+async fn units_that_change_their_state_are_told_and_a_try_leaves_a_stopped_one_alone() {
+    let (_systemd, units) = Systemd::with(&[("heard.service", RUNS), ("unheard.service", RUNS)]).await;
+    let mut changes = units.changes(&["heard.service".to_owned()]).await.unwrap();
+    assert_eq!(units.try_restart("heard.service").await.unwrap(), JobOutcome::Done);
+    assert_eq!(units.status("heard.service").await.unwrap().unit(), Unit::Off, "a try started it");
+    units.start("unheard.service").await.unwrap();
+    units.start("heard.service").await.unwrap();
+    let first = units.status("heard.service").await.unwrap().main_pid;
+    let told = tokio::time::timeout(SOON, changes.next()).await.expect("nothing was told");
+    assert_eq!(told.as_deref(), Some("heard.service"));
+    assert_eq!(units.try_restart("heard.service").await.unwrap(), JobOutcome::Done);
+    assert_ne!(units.status("heard.service").await.unwrap().main_pid, first);
+}
+
+#[tokio::test]
 async fn a_bus_that_is_not_there_is_named() {
     let error = Units::connect_to("unix:path=/nowhere/bus").await.err().unwrap();
     assert!(matches!(&error, SonicError::BusUnreachable { .. }), "{error}");
