@@ -35,16 +35,24 @@ impl Db {
 
     /// A row with all its fields; none if it is absent.
     pub fn row(&mut self, table: &str, key: &str) -> Result<Option<Fields>, SonicError> {
+        let fields = self.stored(table, key)?;
+        Ok((!fields.is_empty())
+            .then(|| fields.into_iter().filter(|(field, _)| field != PLACEHOLDER).collect()))
+    }
+
+    /// The fields of a row in the order in which the server has them; nothing if it is absent.
+    pub fn row_in_order(&mut self, table: &str, key: &str) -> Result<Vec<(String, String)>, SonicError> {
+        let mut fields = self.stored(table, key)?;
+        fields.retain(|(field, _)| field != PLACEHOLDER);
+        Ok(fields)
+    }
+
+    fn stored(&mut self, table: &str, key: &str) -> Result<Vec<(String, String)>, SonicError> {
         let key = self.address.key(table, key);
         let fields: Vec<(Vec<u8>, Vec<u8>)> = self.ask(redis::cmd("HGETALL").arg(&key), &key)?;
-        if fields.is_empty() {
-            return Ok(None);
-        }
         // Text that is not UTF-8 is garbage, but it must be readable to be named in an error.
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let mut fields: Fields = fields.into_iter().map(|(f, v)| (text(f), text(v))).collect();
-        fields.remove(PLACEHOLDER);
-        Ok(Some(fields))
+        Ok(fields.into_iter().map(|(f, v)| (text(f), text(v))).collect())
     }
 
     /// One field of a row.

@@ -8,27 +8,38 @@
 
 mod boot;
 mod changes;
+mod credentials;
 mod db;
 mod dbconfig;
 mod error;
 mod global;
 mod knobs;
+mod labels;
 mod paths;
 pub mod record;
 mod rows;
+mod server;
 mod switch;
 pub mod systemd;
 mod version;
+mod watch;
 mod write;
 
 pub use boot::{BootType, boot_type};
 pub use changes::Changes;
+pub use credentials::{BadPin, BadToken, CaPin, Credentials, TOKEN_MAX, Token};
 pub use db::{Db, Fields};
 pub use dbconfig::{DbAddress, DbConfig};
 pub use error::{RowError, SonicError};
 pub use knobs::load_knobs;
+pub use labels::{BadLabel, Label};
 pub use paths::Paths;
 pub use rows::{parse_bool, parse_config, parse_state};
+pub use server::{
+    BadHost, BadPort, SERVER_PORT, ServerConfig, ServerHost, ServerStatus, parse_port, parse_server_config,
+    parse_server_status,
+};
 pub use switch::{FeatureKeys, Switch};
 pub use systemd::{JobOutcome, UnitStatus, Units};
+pub use watch::{Changed, Watch};
 pub use version::{SonicVersion, local_time, sonic_version, syslog_time};

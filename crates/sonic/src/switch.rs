@@ -12,16 +12,19 @@ use switchyard_core::{AsicId, FeatureConfig, FeatureName, FeatureState, Instance
 
 use crate::{
     Changes, Db, DbConfig, Fields, Paths, SonicError, changes::Channel, global::Global, parse_config,
-    parse_state, rows::boolean_of, write,
+    parse_state,
+    rows::boolean_of,
+    watch::{Kind, Source, Watch},
+    write,
 };
 
-const CONFIG: &str = "CONFIG_DB";
-const STATE: &str = "STATE_DB";
+pub(crate) const CONFIG: &str = "CONFIG_DB";
+pub(crate) const STATE: &str = "STATE_DB";
 const FEATURE: &str = "FEATURE";
-const SERVER_TABLE: &str = "KUBERNETES_MASTER";
-const SERVER_KEY: &str = "SERVER";
-const LABELS_TABLE: &str = "KUBE_LABELS";
-const LABELS_KEY: &str = "SET";
+pub(crate) const SERVER_TABLE: &str = "KUBERNETES_MASTER";
+pub(crate) const SERVER_KEY: &str = "SERVER";
+pub(crate) const LABELS_TABLE: &str = "KUBE_LABELS";
+pub(crate) const LABELS_KEY: &str = "SET";
 const INITIALIZED: &str = "CONFIG_DB_INITIALIZED";
 
 /// The databases of one switch.
@@ -164,6 +167,23 @@ impl Switch {
         Ok(())
     }
 
+    /// Configures one field of a feature on the host alone: who runs it is asked for nowhere else.
+    pub fn set_host_feature_field(
+        &mut self,
+        name: &FeatureName,
+        field: &str,
+        value: &str,
+    ) -> Result<(), SonicError> {
+        self.db(None, CONFIG)?.set(FEATURE, name.as_str(), &[(field, value)])
+    }
+
+    /// The fields of a feature's configuration in every namespace and on the host, which comes last. Where it has no
+    /// row there is none.
+    pub fn raw_configs(&mut self, name: &FeatureName) -> Result<Vec<Option<Fields>>, SonicError> {
+        let namespaces: Vec<_> = self.global.namespaces().map(Some).chain([None]).collect();
+        namespaces.into_iter().map(|asic| self.db(asic, CONFIG)?.row(FEATURE, name.as_str())).collect()
+    }
+
     /// Forgets a feature, on the host and in every namespace.
     pub fn delete_feature(&mut self, name: &FeatureName) -> Result<(), SonicError> {
         let namespaces: Vec<_> = self.global.namespaces().map(Some).chain([None]).collect();
@@ -226,7 +246,22 @@ impl Switch {
         Changes::subscribe(channels).await
     }
 
-    fn db(&mut self, asic: Option<AsicId>, name: &'static str) -> Result<&mut Db, SonicError> {
+    /// Hears of changes to anything that a decision about any feature may rest on. Look at everything after this
+    /// returns: no change is missed then. Needs a tokio runtime.
+    pub async fn watch(&self) -> Result<Watch, SonicError> {
+        let mut sources = vec![
+            Source { address: self.host.address(CONFIG)?.clone(), asic: None, kind: Kind::Config },
+            Source { address: self.host.address(STATE)?.clone(), asic: None, kind: Kind::State },
+        ];
+        for asic in self.global.namespaces() {
+            let config = DbConfig::load(self.global.database_config(asic)?)?;
+            let address = config.address(STATE)?.clone();
+            sources.push(Source { address, asic: Some(asic), kind: Kind::State });
+        }
+        Watch::subscribe(sources).await
+    }
+
+    pub(crate) fn db(&mut self, asic: Option<AsicId>, name: &'static str) -> Result<&mut Db, SonicError> {
         let is_open = self.open.contains_key(&(asic, name));
         let config = if is_open { None } else { self.config_of(asic)? };
         match self.open.entry((asic, name)) {

@@ -9,5 +9,6 @@
 mod changes;
 mod failures;
 mod rows;
+mod server;
 mod support;
 mod write;
