@@ -3,6 +3,9 @@
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
+use crate::config::Config;
+use crate::show::Show;
+
 /// The text that `--version` prints, with the variant it was built as.
 pub(crate) const VERSION: &str = if cfg!(feature = "kubernetes") {
     env!("CARGO_PKG_VERSION")
@@ -43,6 +46,10 @@ pub(crate) enum Applet {
     Container(Container),
     /// Manage features as services and as containers
     System(System),
+    /// Configure features and the server that this switch joins
+    Config(Config),
+    /// Show features and the server that this switch joins
+    Show(Show),
     /// Run a payload inside an image once the switch lets it: records up before and down after
     #[command(after_help = "Examples:\n  switchyard gate telemetry -- /usr/bin/telemetry -port 8080\n\n\
         RUNTIME_OWNER says who started the container (local, or kube if unset), IMAGE_VERSION which version it is.")]

@@ -3,6 +3,8 @@
 //! Holds no rule: what may run is `core`'s to say, what is and what is done goes through `sonic` and `engine`.
 
 mod args;
+mod click;
+mod config;
 mod container;
 mod error;
 mod generate;
@@ -13,6 +15,7 @@ mod retire;
 mod rows;
 mod runtime;
 mod service;
+mod show;
 mod usage;
 
 use std::ffi::OsString;
@@ -70,6 +73,8 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
     match args.command {
         Applet::Container(args) => container::main(args),
         Applet::System(args) => system(args),
+        Applet::Config(args) => config::main(&args),
+        Applet::Show(args) => show::main(&args),
         Applet::Gate(args) => inside::gate(&args),
         Applet::Watch(args) => inside::watch(&args),
         Applet::Generate(args) => generate::main(&args),

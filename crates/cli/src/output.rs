@@ -27,7 +27,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let _ = io::stdout().write_all(render(header, rows).as_bytes());
 }
 
-fn render(header: &[&str], rows: &[Vec<String>]) -> String {
+/// The table as text.
+pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         // tabulate makes a column at least two characters wider than its header.

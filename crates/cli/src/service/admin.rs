@@ -16,7 +16,7 @@ use crate::service::control::{settle, stop_one, units};
 use crate::service::progress::told;
 
 /// Features whose units `featured` never starts or stops (SONIC.md 2.8, 6).
-const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];
+pub(crate) const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];
 
 /// The daemon that follows FEATURE rows on a switch.
 const FEATURED: &str = "featured.service";

@@ -22,6 +22,7 @@ use crate::error::CliError;
 use crate::runtime::block_on;
 use switchyard_host::{Host, HostError, Target};
 
+pub(crate) use admin::LEFT_ALONE;
 pub(crate) use control::settle;
 
 /// Carries out one verb.
