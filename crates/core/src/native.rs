@@ -51,7 +51,7 @@ pub enum NativeStep {
     Row(RowChange),
     /// Take one of several names from an image.
     Untag(ImageName),
-    /// Remove an image that nobody uses, with all the names it has left, which are of one repository.
+    /// Remove an image that nobody uses with the names it has left: one tag at most, and digests of its repository.
     RemoveImage(ImageId),
 }
 
@@ -270,16 +270,19 @@ impl Work {
         self.steps.push(NativeStep::Tag { image: id.clone(), repository: repository.clone(), tag });
     }
 
-    /// An image whose names are all ours is ours. The engine removes an image by its id only while its names are of
-    /// one repository, and by its last name at once: so the names of all but one repository are taken first.
+    /// An image whose names are all ours is ours. The engine removes an image by its id only while it has one tag at
+    /// most and names of one repository, and by its last name at once: so all other names are taken first.
     fn remove_others(&mut self, ours: &BTreeSet<Repository>, kept: &BTreeSet<ImageId>) {
         for image in self.images.iter().filter(|image| !kept.contains(&image.id)) {
-            let Some(first) = image.names.first().map(ImageName::repository) else { continue };
             if !image.names.iter().all(|name| ours.contains(name.repository())) {
                 continue;
             }
-            let elsewhere = image.names.iter().filter(|name| name.repository() != first).cloned();
-            self.steps.extend(elsewhere.map(NativeStep::Untag));
+            let tagged = |name: &&ImageName| matches!(name, ImageName::Tagged(..));
+            let Some(stays) = image.names.iter().find(tagged).or(image.names.first()) else { continue };
+            let in_the_way = |name: &&ImageName| {
+                name.repository() != stays.repository() || (tagged(name) && *name != stays)
+            };
+            self.steps.extend(image.names.iter().filter(in_the_way).cloned().map(NativeStep::Untag));
             self.steps.push(NativeStep::RemoveImage(image.id.clone()));
         }
     }

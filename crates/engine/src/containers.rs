@@ -10,8 +10,9 @@ use bollard::query_parameters::{
     StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
-use switchyard_core::{ContainerId, Version};
+use switchyard_core::{ContainerId, ImageId, Version};
 
+use crate::images::version_in;
 use crate::{Engine, EngineError};
 
 /// Docker's own grace between SIGTERM and SIGKILL when none is given.
@@ -34,8 +35,10 @@ pub struct Container {
     pub exit_code: Option<i64>,
     /// It was killed for its memory.
     pub out_of_memory: bool,
-    /// The image it was made from.
+    /// The name of the image it was made from.
     pub image: Option<String>,
+    /// The id of that image, which its name may have left since.
+    pub image_id: Option<ImageId>,
     /// `IMAGE_VERSION` of its environment.
     pub version: Option<Version>,
     /// Its labels.
@@ -140,12 +143,7 @@ fn gone_is_fine(result: Result<(), EngineError>) -> Result<(), EngineError> {
 fn describe(raw: ContainerInspectResponse) -> Option<Container> {
     let state = raw.state.unwrap_or_default();
     let config = raw.config.unwrap_or_default();
-    let version = config
-        .env
-        .iter()
-        .flatten()
-        .find_map(|entry| entry.strip_prefix("IMAGE_VERSION="))
-        .and_then(|text| Version::parse(text).ok());
+    let version = version_in(&config.env.unwrap_or_default());
     Some(Container {
         id: ContainerId::parse(raw.id.as_deref()?).ok()?,
         running: state.running.unwrap_or_default(),
@@ -155,6 +153,7 @@ fn describe(raw: ContainerInspectResponse) -> Option<Container> {
         exit_code: state.exit_code,
         out_of_memory: state.oom_killed.unwrap_or_default(),
         image: config.image,
+        image_id: raw.image.and_then(|id| ImageId::parse(&id).ok()),
         version,
         labels: config.labels.unwrap_or_default(),
     })

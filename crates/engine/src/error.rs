@@ -25,6 +25,9 @@ pub enum EngineError {
     /// There is no such container.
     #[error("there is no container {0:?} on the Docker engine")]
     NoSuchContainer(String),
+    /// There is no such image.
+    #[error("there is no image {0} on the Docker engine")]
+    NoSuchImage(String),
     /// It speaks another version of the protocol.
     #[error("the Docker engine refused our API version: {0}")]
     Version(String),

@@ -127,13 +127,11 @@ impl Store {
             NativeStep::RemoveImage(image) => {
                 let Some(image) = self.letter(image) else { return };
                 assert!(!self.is_used(image), "{image} is in use");
-                let repositories: BTreeSet<_> = self
-                    .names
-                    .iter()
-                    .filter(|(_, of)| **of == image)
-                    .map(|(name, _)| name.repository())
-                    .collect();
-                assert!(repositories.len() < 2, "{image} has names of several repositories");
+                let names: Vec<_> =
+                    self.names.iter().filter(|(_, of)| **of == image).map(|(name, _)| name).collect();
+                let repositories: BTreeSet<_> = names.iter().map(|name| name.repository()).collect();
+                let tags = names.iter().filter(|name| matches!(name, ImageName::Tagged(..))).count();
+                assert!(repositories.len() < 2 && tags < 2, "{image} has several names");
                 self.names.retain(|_, of| *of != image);
                 self.images.remove(&image);
             }
