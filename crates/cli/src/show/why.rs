@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use switchyard_core::{
-    CurrentOwner, Knobs, Local, Pod, Refusal, RemoteState, SetOwner, View, Waiting, start, wait,
+    Answer, Asking, CurrentOwner, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner, Side, Version,
+    View, Waiting, ask, start, wait,
 };
 use switchyard_host::{Host, HostError};
 use switchyard_sonic::{Credentials, ServerConfig, ServerStatus, SonicError};
@@ -136,7 +137,9 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
             Err(HostError::Engine(_)) => recorded(row, server_answers),
             Err(error) => return Err(error.into()),
         };
-        lines.push(line(&view, &knobs));
+        let local_version = host.switch.label(&format!("{}_local", view.instance.feature))?;
+        let local_version = local_version.and_then(|text| Version::parse(&text).ok());
+        lines.push(line(&view, local_version.as_ref(), &knobs));
     }
     Ok((lines, read.code))
 }
@@ -158,7 +161,7 @@ fn recorded(Row { instance, config, state }: Row, server_answers: bool) -> View 
     }
 }
 
-fn line(view: &View, knobs: &Knobs) -> Line {
+fn line(view: &View, local_version: Option<&Version>, knobs: &Knobs) -> Line {
     Line {
         name: view.instance.container_name(),
         state: view.config.state.to_string(),
@@ -166,12 +169,12 @@ fn line(view: &View, knobs: &Knobs) -> Line {
         current_owner: view.row.current_owner.to_string(),
         remote_state: view.row.remote_state.to_string(),
         version: view.row.container_version.as_ref().map(ToString::to_string),
-        why: why(view, knobs),
+        why: why(view, local_version, knobs),
     }
 }
 
 /// Why this feature is, or is not, run by Kubernetes.
-fn why(view: &View, knobs: &Knobs) -> String {
+fn why(view: &View, local_version: Option<&Version>, knobs: &Knobs) -> String {
     let feature = &view.instance.feature;
     if view.wanted() == SetOwner::Local {
         return format!("owner is local; to change it: config feature owner {feature} kube");
@@ -188,6 +191,9 @@ fn why(view: &View, knobs: &Knobs) -> String {
     if let Some(kept_out) = view.verdict.reason().filter(|_| view.row.remote_state == RemoteState::Pending) {
         return kept_out.to_string();
     }
+    if let Some(Reason::SameAsLocal) = told_at_the_gate(view, local_version) {
+        return Reason::SameAsLocal.to_string();
+    }
     if view.local == Local::Running {
         return match start(view) {
             Ok(plan) => plan.reason.to_string(),
@@ -195,6 +201,25 @@ fn why(view: &View, knobs: &Knobs) -> String {
         };
     }
     running(&wait(view, Duration::ZERO, knobs))
+}
+
+/// What the pod that has asked is told inside its image, where it waits for its turn.
+fn told_at_the_gate(view: &View, local_version: Option<&Version>) -> Option<Reason> {
+    let asking = Asking {
+        feature: &view.instance.feature,
+        side: Side::Kube,
+        version: view.row.container_version.as_ref()?,
+        id: view.row.remote_container_id.as_ref(),
+        has_asked: true,
+        configured: true,
+        config: Some(&view.config),
+        row: &view.row,
+        local_version,
+    };
+    match ask(&asking) {
+        Answer::Wait(reason) if view.row.remote_state == RemoteState::Pending => Some(reason),
+        Answer::Run(_) | Answer::RecordAndRun(..) | Answer::Ask(..) | Answer::Wait(_) => None,
+    }
 }
 
 fn running(waiting: &Waiting) -> String {
@@ -259,7 +284,7 @@ fn facts(report: &Report) -> [(&'static str, String); 5] {
 #[cfg(test)]
 mod tests {
     use switchyard_core::{
-        Admin, ContainerId, FeatureConfig, FeatureName, FeatureState, Instance, SystemState, Verdict, Version,
+        Admin, ContainerId, FeatureConfig, FeatureName, FeatureState, Instance, SystemState, Verdict,
     };
     use switchyard_sonic::ServerHost;
 
@@ -275,7 +300,7 @@ mod tests {
     }
 
     fn why_of(view: &View) -> String {
-        why(view, &Knobs::default())
+        why(view, Version::parse("1").ok().as_ref(), &Knobs::default())
     }
 
     #[test]
@@ -301,6 +326,14 @@ mod tests {
                     })
                 },
                 "waits for system service accept",
+            ),
+            (
+                row(|_, state| {
+                    local(state);
+                    asks(state);
+                    state.container_version = Version::parse("1").ok();
+                }),
+                "the local image has the same version",
             ),
             (row(|_, _| ()), "a pod is waited for"),
             (
