@@ -11,6 +11,8 @@ pub struct Paths {
     pub etc_sonic: PathBuf,
     /// Facts about hardware, by platform.
     pub devices: PathBuf,
+    /// What the build of this SONiC image left for its scripts.
+    pub templates: PathBuf,
     /// The partition that all SONiC images of the switch share.
     pub host: PathBuf,
 }
@@ -37,6 +39,7 @@ impl Paths {
             redis_dir: root.join("var/run/redis"),
             etc_sonic: root.join("etc/sonic"),
             devices: root.join("usr/share/sonic/device"),
+            templates: root.join("usr/share/sonic/templates"),
             host: root.join("host"),
         }
     }
