@@ -2,8 +2,8 @@
 //! that failed before it must be known to have failed after it (DESIGN.md section 4, *Fallback*).
 //!
 //! One JSON file an instance. What it means is `core::Record`'s; here it is only kept. A record that is missing, torn
-//! or garbage is an empty one: no feature is held up by a file. Who changes it holds the lock of its directory, so
-//! that the command line and the agent do not lose each other's change, and the file is replaced as a whole.
+//! or garbage is an empty one: no feature is held up by a file. Who changes it holds a lock, so that the command line
+//! and the agent do not lose each other's change, and the file is replaced as a whole.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use switchyard_core::{Failure, Instance, Moment, NameError, Record, Version};
@@ -45,7 +45,8 @@ pub fn load(paths: &Paths, instance: &Instance) -> Record {
 
 /// Replaces what is remembered, whatever it was. For one change of it see [`change`].
 pub fn store(paths: &Paths, instance: &Instance, record: &Record) -> Result<(), SonicError> {
-    write(&lock(paths)?, &file(paths, instance), record)
+    let _locked = lock(paths)?;
+    write(paths, instance, record)
 }
 
 /// Reads, changes and writes as one. Nothing is written if nothing changed.
@@ -54,12 +55,12 @@ pub fn change<R>(
     instance: &Instance,
     change: impl FnOnce(&mut Record) -> R,
 ) -> Result<R, SonicError> {
-    let locked = lock(paths)?;
+    let _locked = lock(paths)?;
     let before = load(paths, instance);
     let mut record = before.clone();
     let result = change(&mut record);
     if record != before {
-        write(&locked, &file(paths, instance), &record)?;
+        write(paths, instance, &record)?;
     }
     Ok(result)
 }
@@ -82,26 +83,29 @@ fn file(paths: &Paths, instance: &Instance) -> PathBuf {
     directory(paths).join(format!("{instance}.json"))
 }
 
-/// The directory itself is locked: its files are replaced, and a lock on one of them would be on a file of the past.
+/// One file for all instances, never unlinked nor replaced, which others than group docker may not even open: whoever
+/// may read a file can hold a lock on it.
 fn lock(paths: &Paths) -> Result<File, SonicError> {
-    let path = directory(paths);
-    let directory = File::open(&path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => SonicError::FileMissing { file: path.clone(), hint: HINT },
-        _ => SonicError::FileUnreadable { file: path.clone(), source },
-    })?;
+    let path = directory(paths).join("lock");
+    let opened = open(&path, OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o640));
+    let file = File::from(opened.map_err(|error| match error {
+        rustix::io::Errno::NOENT => SonicError::FileMissing { file: directory(paths), hint: HINT },
+        error => unwritable(&path, error.into()),
+    })?);
     let failed = |error: rustix::io::Errno| unwritable(&path, error.into());
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => return Ok(directory),
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => return Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {}
         Err(error) => return Err(failed(error)),
     }
     // A thread, because the kernel knows no lock with a time limit: the holder may have been stopped.
     let (done, waiting) = mpsc::channel();
-    std::thread::spawn(move || {
-        let locked = flock(&directory, FlockOperation::LockExclusive).map(|()| directory);
+    let wait = move || {
+        let locked = flock(&file, FlockOperation::LockExclusive).map(|()| file);
         // If nobody waits any more the lock is let go with the file.
         drop(done.send(locked));
-    });
+    };
+    std::thread::Builder::new().spawn(wait).map_err(|error| unwritable(&path, error))?;
     waiting
         .recv_timeout(LOCK_TIME_MAX)
         .map_err(|_| SonicError::TimedOut {
@@ -115,12 +119,13 @@ fn unwritable(file: &Path, source: io::Error) -> SonicError {
     SonicError::FileUnwritable { file: file.to_owned(), source }
 }
 
-fn write(locked: &File, file: &Path, record: &Record) -> Result<(), SonicError> {
-    replace(locked, file, record).map_err(|source| unwritable(file, source))
+fn write(paths: &Paths, instance: &Instance, record: &Record) -> Result<(), SonicError> {
+    let file = file(paths, instance);
+    replace(&directory(paths), &file, record).map_err(|source| unwritable(&file, source))
 }
 
 /// After a power cut the file holds either what it held or all of the new.
-fn replace(directory: &File, file: &Path, record: &Record) -> io::Result<()> {
+fn replace(directory: &Path, file: &Path, record: &Record) -> io::Result<()> {
     let text = serde_json::to_vec(&Stored::from(record))?;
     let new = file.with_extension("new");
     // What a broken-off write left may belong to another user, who alone could change its mode.
@@ -134,7 +139,7 @@ fn replace(directory: &File, file: &Path, record: &Record) -> io::Result<()> {
     written.write_all(&text)?;
     written.sync_all()?;
     fs::rename(&new, file)?;
-    directory.sync_all()
+    File::open(directory)?.sync_all()
 }
 
 fn read(file: &Path) -> Result<Record, String> {

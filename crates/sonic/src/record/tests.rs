@@ -46,8 +46,9 @@ fn what_is_changed_is_there_for_the_next_one_and_for_a_control_script_to_change(
     change(&host.paths, &snmp(), |record| record.left(&version("2"), Cause::Failed, now.clone())).unwrap();
     let read = load(&host.paths, &snmp());
     assert_eq!(read.failures, [Failure { version: version("2"), times: 1, last: now }]);
-    let mode = fs::metadata(file(&host.paths, &snmp())).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o664);
+    let mode = |file| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(file(&host.paths, &snmp())), 0o664);
+    assert_eq!(mode(directory(&host.paths).join("lock")) & 0o007, 0, "anybody could hold the lock");
 }
 
 #[test]
