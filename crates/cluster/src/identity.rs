@@ -1,0 +1,67 @@
+//! The labels that say which switch a node is (SONIC.md 2.5), so that DaemonSets pick the right image for it.
+
+use std::collections::BTreeMap;
+
+use crate::forms::{LabelKey, LabelValue, label_value};
+
+/// What is known of the switch, as its rows and files have it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwitchFacts<'a> {
+    /// `build_version` of `sonic_version.yml`.
+    pub sonic_version: Option<&'a str>,
+    /// `DEVICE_METADATA|localhost.hwsku`.
+    pub hwsku: Option<&'a str>,
+    /// `DEVICE_METADATA|localhost.type`.
+    pub deployment_type: Option<&'a str>,
+    /// `DEVICE_METADATA|localhost.platform`, or what `machine.conf` says.
+    pub platform: Option<&'a str>,
+}
+
+/// SONiC's four identity labels, always valid. What is not known is left out, except the type, which is then `unknown`.
+pub fn identity_labels(facts: &SwitchFacts<'_>) -> BTreeMap<LabelKey, LabelValue> {
+    let deployment_type = facts.deployment_type.filter(|text| !text.is_empty()).unwrap_or("unknown");
+    let texts = [
+        ("sonic_version", facts.sonic_version),
+        ("hwsku", facts.hwsku),
+        ("deployment_type", Some(deployment_type)),
+        ("worker.sonic/platform", facts.platform),
+    ];
+    let known = texts.into_iter().filter_map(|(key, text)| {
+        let value = label_value(text?);
+        (!value.as_str().is_empty()).then_some((LabelKey::parse(key).ok()?, value))
+    });
+    known.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(facts: SwitchFacts<'_>) -> String {
+        let labels: Vec<String> =
+            identity_labels(&facts).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(" ")
+    }
+
+    #[test]
+    fn a_switch_is_told_by_four_labels() {
+        let facts = SwitchFacts {
+            sonic_version: Some("20250510.07+dirty"),
+            hwsku: Some("Force10 S6000"),
+            deployment_type: Some("ToRRouter"),
+            platform: Some("x86_64-dell_s6000_s1220-r0"),
+        };
+        assert_eq!(
+            told(facts),
+            "deployment_type=ToRRouter hwsku=Force10-S6000 sonic_version=20250510.07-dirty \
+             worker.sonic/platform=x86_64-dell_s6000_s1220-r0"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_or_cannot_be_said_is_left_out() {
+        assert_eq!(told(SwitchFacts::default()), "deployment_type=unknown");
+        let odd = SwitchFacts { hwsku: Some("+++"), deployment_type: Some(""), ..SwitchFacts::default() };
+        assert_eq!(told(odd), "deployment_type=unknown");
+    }
+}

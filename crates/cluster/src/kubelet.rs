@@ -1,0 +1,212 @@
+//! The files by which this switch's kubelet belongs to a cluster.
+//!
+//! Only files: starting, stopping and reloading is the caller's, who is told whether anything changed. Every write is
+//! whole or not there, so a join or a leave that died in between is begun again and comes to the same end.
+//! What must outlive the SONiC image is kept a second time on /host (`credentials`).
+
+mod credentials;
+mod place;
+mod texts;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub use credentials::ClientCertificate;
+use place::Readers;
+
+use crate::address::ServerAddress;
+use crate::error::ClusterError;
+use crate::forms::{FormError, NodeName};
+use crate::kubeconfig::{self, User};
+use crate::trust::{CaCertificate, Token};
+
+const CA: &str = "/etc/kubernetes/ca.crt";
+const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
+const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+const CONFIGURATION: &str = "/var/lib/kubelet/config.yaml";
+const DROP_IN: &str = "/etc/systemd/system/kubelet.service.d/10-switchyard.conf";
+const PKI: &str = "/var/lib/kubelet/pki";
+const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+const SAVED: &str = "/host/switchyard/kubernetes";
+
+/// How Docker keeps its containers apart, which the kubelet has to know: `cgroupfs` or `systemd`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// The engine makes cgroups itself.
+    Cgroupfs,
+    /// systemd makes them.
+    Systemd,
+}
+
+impl CgroupDriver {
+    /// As `docker info` tells it.
+    pub fn parse(text: &str) -> Result<Self, FormError> {
+        match text {
+            "cgroupfs" => Ok(Self::Cgroupfs),
+            "systemd" => Ok(Self::Systemd),
+            _ => Err(FormError::Open {
+                what: "cgroup driver",
+                text: text.to_owned(),
+                rule: "the kubelet knows cgroupfs and systemd; see: docker info",
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for CgroupDriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        })
+    }
+}
+
+/// What the kubelet is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The node's name.
+    pub node: &'a NodeName,
+    /// The node's address ([`crate::local_address_towards`]).
+    pub address: IpAddr,
+    /// What Docker uses.
+    pub cgroup_driver: CgroupDriver,
+}
+
+/// What became different.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The unit's drop-in: systemd has to read its units anew.
+    pub unit: bool,
+    /// A file that the kubelet reads at its start.
+    pub files: bool,
+}
+
+impl Changed {
+    /// Whether a kubelet that runs has to be restarted.
+    pub fn any(self) -> bool {
+        self.unit || self.files
+    }
+}
+
+/// The kubelet's files below a root, which is `/` but for tests.
+#[derive(Debug, Clone)]
+pub struct KubeletFiles {
+    root: PathBuf,
+}
+
+impl KubeletFiles {
+    /// The files below this root.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Writes all that the kubelet needs to become, or to be, this node of this cluster.
+    ///
+    /// A node certificate that is there is used as long as it is this node's, of this cluster, and not expired; the token
+    /// then waits for the day it is needed. Without either this is refused before anything is written.
+    pub fn write_for_join(
+        &self,
+        server: &ServerAddress,
+        ca: &CaCertificate,
+        token: Option<&Token>,
+        settings: &Settings<'_>,
+    ) -> Result<Changed, ClusterError> {
+        let usable = self.usable_certificate(ca, settings.node)?;
+        if !usable && token.is_none() {
+            return Err(self.why_no_credentials(settings.node));
+        }
+        let mut changed = Changed::default();
+        if !usable {
+            // Another cluster's, or another node's: the kubelet would show it, and never ask for its own.
+            changed.files |= self.forget_identity()?;
+        }
+        changed.files |= place::write(&self.path(CA), ca.pem().as_bytes(), Readers::All)?;
+        changed.files |= match token {
+            Some(token) => {
+                let text = kubeconfig::write(server, Path::new(CA), &User::Token(token));
+                place::write(&self.path(BOOTSTRAP), text.as_bytes(), Readers::Root)?
+            }
+            None => place::remove(&self.path(BOOTSTRAP))?,
+        };
+        if usable {
+            changed.files |= self.write_kubeconfig(server)?;
+        }
+        let configuration = texts::configuration(settings);
+        changed.files |= place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
+        // Last: with it the switch counts as joined.
+        changed.unit = place::write(&self.path(DROP_IN), texts::drop_in(settings).as_bytes(), Readers::All)?;
+        Ok(changed)
+    }
+
+    /// The server that the kubelet is set up for. None if it is not set up by us.
+    pub fn joined_to(&self) -> Option<ServerAddress> {
+        place::read(&self.path(DROP_IN)).ok()??;
+        let server = |path: &str| kubeconfig::server(&place::read(&self.path(path)).ok()??);
+        server(KUBECONFIG).or_else(|| server(BOOTSTRAP))
+    }
+
+    /// The CA that the kubelet trusts.
+    pub fn ca(&self) -> Result<Option<CaCertificate>, ClusterError> {
+        let path = self.path(CA);
+        let Some(pem) = place::read(&path)? else { return Ok(None) };
+        let ca = CaCertificate::from_pem(pem.as_bytes());
+        ca.map(Some).map_err(|error| ClusterError::file(&path, "used", error))
+    }
+
+    /// The same cluster has another address.
+    pub fn point_to(&self, server: &ServerAddress) -> Result<Changed, ClusterError> {
+        let mut files = false;
+        if place::read(&self.path(KUBECONFIG))?.is_some() {
+            files |= self.write_kubeconfig(server)?;
+        }
+        let path = self.path(BOOTSTRAP);
+        let token = place::read(&path)?.and_then(|text| kubeconfig::field(&text, "token"));
+        if let Some(token) = token.and_then(|token| Token::parse(&token).ok()) {
+            let text = kubeconfig::write(server, Path::new(CA), &User::Token(&token));
+            files |= place::write(&path, text.as_bytes(), Readers::Root)?;
+        }
+        Ok(Changed { unit: false, files })
+    }
+
+    /// Takes away what makes the switch a node: credentials, saved ones too, and what we wrote. SONiC's own files stay.
+    pub fn forget(&self) -> Result<Changed, ClusterError> {
+        // The drop-in first: from then on the switch does not count as joined, whatever is left.
+        let unit = place::remove(&self.path(DROP_IN))?;
+        let mut files = self.forget_identity()?;
+        for path in [BOOTSTRAP, CA] {
+            files |= place::remove(&self.path(path))?;
+        }
+        let configuration = self.path(CONFIGURATION);
+        if place::read(&configuration)?.is_some_and(|text| text.starts_with(texts::OURS)) {
+            files |= place::remove(&configuration)?;
+        }
+        files |= self.forget_saved()?;
+        Ok(Changed { unit, files })
+    }
+
+    /// The kubelet writes this file itself, in its own words, when it gets its first certificate. It is left as it is
+    /// if it says what ours would say.
+    fn write_kubeconfig(&self, server: &ServerAddress) -> Result<bool, ClusterError> {
+        let path = self.path(KUBECONFIG);
+        let says =
+            |text: &str, key: &str, value: &str| kubeconfig::field(text, key).as_deref() == Some(value);
+        let same = place::read(&path)?.is_some_and(|text| {
+            says(&text, "server", &server.url())
+                && says(&text, "certificate-authority", CA)
+                && says(&text, "client-certificate", CLIENT)
+        });
+        if same {
+            return Ok(false);
+        }
+        let text = kubeconfig::write(server, Path::new(CA), &User::Certificate(Path::new(CLIENT)));
+        place::write(&path, text.as_bytes(), Readers::Root)
+    }
+}
+
+#[cfg(test)]
+mod tests;

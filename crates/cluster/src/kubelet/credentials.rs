@@ -1,0 +1,194 @@
+//! What a switch proves itself with: the kubelet's certificate and the token, and their copies on /host, which outlive
+//! the SONiC image.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::place::{self, Readers};
+use super::{CA, CLIENT, KUBECONFIG, KubeletFiles, PKI, SAVED};
+use crate::error::ClusterError;
+use crate::forms::NodeName;
+use crate::tls::Identity;
+use crate::trust::{CaCertificate, Token};
+use crate::x509;
+
+/// What the names of the kubelet's certificates begin with.
+const CLIENT_PREFIX: &str = "kubelet-client-";
+
+/// The certificate that is brought back; the kubelet wants `kubelet-client-current.pem` to be a link to another.
+const RESTORED: &str = "kubelet-client-restored.pem";
+
+/// The kubelet's own certificate for those who ask it for logs; made by itself for this host name.
+const SERVING: [&str; 2] = ["kubelet.crt", "kubelet.key"];
+
+const SAVED_CLIENT: &str = "kubelet-client.pem";
+const SAVED_CA: &str = "ca.crt";
+const SAVED_TOKEN: &str = "token";
+
+/// What the certificate of a node says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The node's name, or whatever else its user is called.
+    pub node: String,
+    /// From when it is good.
+    pub not_before: SystemTime,
+    /// Until when.
+    pub not_after: SystemTime,
+}
+
+impl ClientCertificate {
+    /// Whether it is still good at this time. One that is not good yet is: it was given by a cluster whose clock is right.
+    pub fn check(&self, now: SystemTime) -> Result<(), ClusterError> {
+        if now < self.not_after {
+            return Ok(());
+        }
+        let at = jiff::Timestamp::try_from(self.not_after);
+        let at = at.map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());
+        Err(ClusterError::CertificateExpired { node: self.node.clone(), at })
+    }
+
+    fn read(pem: &[u8]) -> Option<Self> {
+        let facts = x509::facts(&CertificateDer::from_pem_slice(pem).ok()?)?;
+        PrivateKeyDer::from_pem_slice(pem).ok()?;
+        let node = facts.common_name.strip_prefix("system:node:").unwrap_or(&facts.common_name).to_owned();
+        Some(Self { node, not_before: facts.not_before, not_after: facts.not_after })
+    }
+}
+
+impl KubeletFiles {
+    /// What the kubelet's client certificate says. None if there is none, or none that can be read with its key.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        ClientCertificate::read(&fs::read(self.client_path()).ok()?)
+    }
+
+    /// Whether the kubelet has a client certificate, good or expired.
+    pub fn has_client_certificate(&self) -> bool {
+        self.client_certificate().is_some()
+    }
+
+    /// Keeps the token for this switch: mode 0600, on /host.
+    pub fn save_token(&self, token: &Token) -> Result<bool, ClusterError> {
+        place::write(&self.saved(SAVED_TOKEN), token.reveal().as_bytes(), Readers::Root)
+    }
+
+    /// The token that was kept. None if there is none; one that is no token is said.
+    pub fn saved_token(&self) -> Result<Option<Token>, ClusterError> {
+        let path = self.saved(SAVED_TOKEN);
+        let Some(text) = place::read(&path)? else { return Ok(None) };
+        Token::parse(&text).map(Some).map_err(|error| ClusterError::file(&path, "used", error))
+    }
+
+    /// Forgets the token that was kept.
+    pub fn forget_token(&self) -> Result<bool, ClusterError> {
+        place::remove(&self.saved(SAVED_TOKEN))
+    }
+
+    /// Copies the kubelet's certificate and the cluster's CA to /host. To be called whenever the certificate changed; true
+    /// if there was anything new to copy.
+    pub fn save_credentials(&self) -> Result<bool, ClusterError> {
+        if !self.has_client_certificate() {
+            return Ok(false);
+        }
+        let mut changed = false;
+        // The CA first: a certificate without the CA it goes with is not brought back.
+        for (from, to) in [(self.path(CA), SAVED_CA), (self.client_path(), SAVED_CLIENT)] {
+            let Some(content) = place::read(&from)? else { return Ok(changed) };
+            changed |= place::write(&self.saved(to), content.as_bytes(), Readers::Root)?;
+        }
+        Ok(changed)
+    }
+
+    /// Brings the saved certificate and CA back where the kubelet has none as good: after a SONiC image was changed. True
+    /// if it did. Whether they are of the right cluster is judged by [`KubeletFiles::write_for_join`].
+    pub fn restore_credentials(&self) -> Result<bool, ClusterError> {
+        let saved = place::read(&self.saved(SAVED_CLIENT))?;
+        let (Some(pem), Some(ca)) = (saved, place::read(&self.saved(SAVED_CA))?) else { return Ok(false) };
+        let Some(certificate) = ClientCertificate::read(pem.as_bytes()) else { return Ok(false) };
+        // Another image of this switch may have renewed it since.
+        if self.client_certificate().is_some_and(|live| live.not_after >= certificate.not_after) {
+            return Ok(false);
+        }
+        place::write(&self.path(CA), ca.as_bytes(), Readers::All)?;
+        place::write(&self.path(PKI).join(RESTORED), pem.as_bytes(), Readers::Root)?;
+        place::link(&self.client_path(), Path::new(RESTORED))?;
+        Ok(true)
+    }
+
+    /// The file in which the kubelet's certificate and key are; it is replaced when the kubelet renews them.
+    pub(crate) fn client_path(&self) -> PathBuf {
+        self.path(CLIENT)
+    }
+
+    pub(crate) fn ca_path(&self) -> PathBuf {
+        self.path(CA)
+    }
+
+    /// The kubelet's certificate and key.
+    pub(crate) fn identity(&self, node: &NodeName) -> Result<(ClientCertificate, Identity), ClusterError> {
+        let path = self.client_path();
+        let none = || ClusterError::NoCredentials { node: node.clone() };
+        let pem = place::read(&path)?.ok_or_else(none)?;
+        let certificate = ClientCertificate::read(pem.as_bytes()).ok_or_else(none)?;
+        certificate.check(SystemTime::now())?;
+        let unusable = |error| ClusterError::file(&path, "used", format!("{error:?}"));
+        let chain: Result<_, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(unusable)?;
+        Ok((certificate, (chain.map_err(unusable)?, key)))
+    }
+
+    /// Whether the certificate that is there makes the kubelet this node of that cluster.
+    pub(super) fn usable_certificate(
+        &self,
+        ca: &CaCertificate,
+        node: &NodeName,
+    ) -> Result<bool, ClusterError> {
+        let Some(certificate) = self.client_certificate() else { return Ok(false) };
+        let good = certificate.node == node.as_str() && certificate.check(SystemTime::now()).is_ok();
+        // The CA beside it tells which cluster gave it; one that cannot be read tells nothing.
+        let same_cluster = self.ca().ok().flatten().is_some_and(|old| old.overlaps(ca));
+        Ok(good && same_cluster)
+    }
+
+    pub(super) fn why_no_credentials(&self, node: &NodeName) -> ClusterError {
+        let none = ClusterError::NoCredentials { node: node.clone() };
+        let expired = self.client_certificate().map(|certificate| certificate.check(SystemTime::now()));
+        expired.and_then(Result::err).unwrap_or(none)
+    }
+
+    /// Removes what the kubelet proves itself with. True if there was anything.
+    pub(super) fn forget_identity(&self) -> Result<bool, ClusterError> {
+        let mut changed = place::remove(&self.path(KUBECONFIG))?;
+        let pki = self.path(PKI);
+        let entries = match fs::read_dir(&pki) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(changed),
+            Err(error) => return Err(ClusterError::file(&pki, "read", error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| ClusterError::file(&pki, "read", error))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(CLIENT_PREFIX) || SERVING.contains(&name.as_ref()) {
+                changed |= place::remove(&entry.path())?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Removes the copies on /host, the token too.
+    pub(super) fn forget_saved(&self) -> Result<bool, ClusterError> {
+        let mut changed = false;
+        for name in [SAVED_TOKEN, SAVED_CLIENT, SAVED_CA] {
+            changed |= place::remove(&self.saved(name))?;
+        }
+        Ok(changed)
+    }
+
+    fn saved(&self, name: &str) -> PathBuf {
+        self.path(SAVED).join(name)
+    }
+}

@@ -1,0 +1,341 @@
+//! The life of a node's files: join, join again, move, image change, leave, in a directory of their own.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use super::*;
+
+struct Switch {
+    files: KubeletFiles,
+    root: tempfile::TempDir,
+    node: NodeName,
+}
+
+struct Cluster {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    fn ca(&self) -> CaCertificate {
+        CaCertificate::from_pem(self.issuer.pem().as_bytes()).unwrap()
+    }
+
+    /// What the cluster gives a node: good from an hour ago, for so long from now.
+    fn certificate(&self, node: &str, ends: SystemTime) -> String {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
+        parameters.not_before = (SystemTime::now() - Duration::from_hours(48)).into();
+        parameters.not_after = ends.into();
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        certificate.pem() + &key.serialize_pem()
+    }
+}
+
+fn in_hours(hours: u64) -> SystemTime {
+    SystemTime::now() + Duration::from_hours(hours)
+}
+
+fn server(host: &str) -> ServerAddress {
+    ServerAddress::new(host, 6443).unwrap()
+}
+
+fn token() -> Token {
+    Token::parse("abcdef.0123456789abcdef").unwrap()
+}
+
+impl Switch {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let node = NodeName::from_host_name("Switch1").unwrap();
+        Self { files: KubeletFiles::below(root.path()), root, node }
+    }
+
+    fn settings(&self) -> Settings<'_> {
+        let address = Ipv4Addr::new(10, 0, 0, 7).into();
+        Settings { node: &self.node, address, cgroup_driver: CgroupDriver::Systemd }
+    }
+
+    fn join(&self, cluster: &Cluster, token: Option<&Token>) -> Result<Changed, ClusterError> {
+        self.files.write_for_join(&server("10.0.0.5"), &cluster.ca(), token, &self.settings())
+    }
+
+    /// As the kubelet does when it gets a certificate.
+    fn kubelet_gets(&self, pem: &str) {
+        let pki = self.root.path().join("var/lib/kubelet/pki");
+        fs::create_dir_all(&pki).unwrap();
+        fs::write(pki.join("kubelet-client-2026-11-21.pem"), pem).unwrap();
+        let _ = fs::remove_file(pki.join("kubelet-client-current.pem"));
+        std::os::unix::fs::symlink("kubelet-client-2026-11-21.pem", pki.join("kubelet-client-current.pem"))
+            .unwrap();
+        let text = "clusters:\n- cluster:\n    certificate-authority: /etc/kubernetes/ca.crt\n    server: https://10.0.0.5:6443\n\
+             users:\n- name: default-auth\n  user:\n    client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem\n";
+        fs::write(self.root.path().join("etc/kubernetes/kubelet.conf"), text).unwrap();
+    }
+
+    /// Another SONiC image: only /host is kept.
+    fn change_image(&self) {
+        for directory in ["etc", "var"] {
+            fs::remove_dir_all(self.root.path().join(directory)).unwrap();
+        }
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.root.path().join(path)).unwrap()
+    }
+
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.root.path().join(path)).unwrap().permissions().mode() & 0o777
+    }
+
+    /// All files, so that nothing is left over unseen.
+    fn all(&self) -> Vec<String> {
+        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { walk(&path, found) } else { found.push(path) }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self.root.path(), &mut found);
+        let names =
+            found.iter().map(|path| path.strip_prefix(self.root.path()).unwrap().display().to_string());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn a_join_with_a_token_writes_four_files_and_does_so_once() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    assert_eq!(switch.files.joined_to(), None);
+    let changed = switch.join(&cluster, Some(&token())).unwrap();
+    assert_eq!(changed, Changed { unit: true, files: true });
+    assert_eq!(
+        switch.all(),
+        [
+            "etc/kubernetes/bootstrap-kubelet.conf",
+            "etc/kubernetes/ca.crt",
+            "etc/systemd/system/kubelet.service.d/10-switchyard.conf",
+            "var/lib/kubelet/config.yaml",
+        ]
+    );
+    assert_eq!(switch.mode("etc/kubernetes/bootstrap-kubelet.conf"), 0o600);
+    assert_eq!(switch.files.joined_to(), Some(server("10.0.0.5")));
+    assert!(!switch.join(&cluster, Some(&token())).unwrap().any(), "joining twice changes nothing");
+}
+
+#[test]
+fn the_token_is_in_one_file_that_root_alone_reads() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.files.save_token(&token()).unwrap();
+    let with_secret = |name: &&String| switch.read(name).contains("0123456789abcdef");
+    let found: Vec<String> = switch.all().iter().filter(with_secret).cloned().collect();
+    assert_eq!(found, ["etc/kubernetes/bootstrap-kubelet.conf", "host/switchyard/kubernetes/token"]);
+    assert!(found.iter().all(|path| switch.mode(path) == 0o600));
+    assert_eq!(switch.mode("host/switchyard/kubernetes"), 0o700);
+    assert_eq!(switch.files.saved_token().unwrap(), Some(token()));
+}
+
+/// buildimage #27353: SONiC's `--node-ip=::` stands in `$KUBELET_EXTRA_ARGS`, and the last argument counts.
+#[test]
+fn our_arguments_count_more_than_those_of_the_image() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    let drop_in = switch.read("etc/systemd/system/kubelet.service.d/10-switchyard.conf");
+    let (_, after) = drop_in.split_once("$KUBELET_EXTRA_ARGS ").unwrap();
+    for ours in
+        ["--node-ip=10.0.0.7", "--hostname-override=switch1", "--cgroup-driver=systemd", "--network-plugin="]
+    {
+        assert!(after.split_whitespace().any(|argument| argument == ours), "{ours} is not in {after}");
+    }
+    assert!(!drop_in.contains("pod-infra-container-image"), "that is the image's to say");
+}
+
+#[test]
+fn the_kubelet_touches_neither_images_nor_pods_of_a_full_disk_and_lets_no_stranger_in() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    let text = switch.read("var/lib/kubelet/config.yaml");
+    for line in [
+        "imageGCHighThresholdPercent: 100",
+        "  nodefs.available: 0%",
+        "  imagefs.available: 0%",
+        "readOnlyPort: 0",
+        "  anonymous: { enabled: false }",
+        "authorization: { mode: Webhook }",
+        "rotateCertificates: true",
+        "cgroupDriver: systemd",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line:?} is not in {text}");
+    }
+}
+
+#[test]
+fn a_node_that_has_its_certificate_needs_no_token_and_keeps_the_kubelets_own_file() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
+    assert!(
+        !switch.join(&cluster, Some(&token())).unwrap().any(),
+        "the kubelet's words for the same are the same"
+    );
+    let changed = switch.join(&cluster, None).unwrap();
+    assert_eq!(changed, Changed { unit: false, files: true });
+    assert!(
+        !switch.all().iter().any(|name| name.contains("bootstrap")),
+        "a token that is gone is not left lying"
+    );
+    assert_eq!(switch.files.joined_to(), Some(server("10.0.0.5")));
+}
+
+#[test]
+fn a_certificate_of_another_cluster_or_another_node_is_not_shown() {
+    let (switch, old, new) = (Switch::new(), Cluster::new(), Cluster::new());
+    switch.join(&old, Some(&token())).unwrap();
+    switch.kubelet_gets(&old.certificate("switch1", in_hours(1)));
+    let error = switch.join(&new, None).unwrap_err();
+    assert_eq!(error.reason(), "NoCredentials");
+    assert!(switch.files.has_client_certificate(), "what is refused changes nothing");
+    switch.join(&new, Some(&token())).unwrap();
+    assert!(!switch.files.has_client_certificate());
+
+    switch.kubelet_gets(&new.certificate("switch2", in_hours(1)));
+    assert_eq!(switch.join(&new, None).unwrap_err().reason(), "NoCredentials");
+}
+
+#[test]
+fn a_cluster_that_replaces_its_ca_stays_the_same_cluster() {
+    let (switch, old, new) = (Switch::new(), Cluster::new(), Cluster::new());
+    switch.join(&old, Some(&token())).unwrap();
+    switch.kubelet_gets(&old.certificate("switch1", in_hours(1)));
+    let both = CaCertificate::from_pem((old.ca().pem() + &new.ca().pem()).as_bytes()).unwrap();
+    switch.files.write_for_join(&server("10.0.0.5"), &both, None, &switch.settings()).unwrap();
+    switch.join(&new, None).unwrap();
+    assert!(switch.files.has_client_certificate());
+}
+
+#[test]
+fn a_certificate_that_expired_while_the_switch_was_away_is_said_and_a_token_replaces_it() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.kubelet_gets(&cluster.certificate("switch1", SystemTime::now() - Duration::from_hours(24)));
+    let error = switch.join(&cluster, None).unwrap_err();
+    assert_eq!(error.reason(), "CertificateExpired");
+    assert!(error.to_string().contains("config kubernetes token"), "{error}");
+    assert_eq!(switch.files.identity(&switch.node).err(), Some(error));
+    assert!(switch.join(&cluster, Some(&token())).unwrap().files);
+    assert!(!switch.files.has_client_certificate(), "so the kubelet asks for a new one");
+}
+
+#[test]
+fn a_cluster_that_moves_is_followed() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert!(switch.files.point_to(&server("fd00::9")).unwrap().files);
+    assert_eq!(switch.files.joined_to(), Some(server("fd00::9")));
+    switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
+    assert!(
+        switch.files.point_to(&server("fd00::9")).unwrap().files,
+        "the kubelet's file still names the old one"
+    );
+    assert_eq!(switch.files.joined_to(), Some(server("fd00::9")));
+    assert!(!switch.files.point_to(&server("fd00::9")).unwrap().any());
+    assert_eq!(switch.mode("etc/kubernetes/kubelet.conf"), 0o600);
+}
+
+#[test]
+fn a_node_keeps_its_certificate_over_a_change_of_the_image() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    assert!(!switch.files.save_credentials().unwrap(), "nothing to save yet");
+    switch.join(&cluster, Some(&token())).unwrap();
+    let pem = cluster.certificate("switch1", in_hours(1));
+    switch.kubelet_gets(&pem);
+    assert!(switch.files.save_credentials().unwrap());
+    assert!(!switch.files.save_credentials().unwrap(), "saved once");
+
+    switch.change_image();
+    assert!(switch.files.restore_credentials().unwrap());
+    assert!(!switch.files.restore_credentials().unwrap(), "restored once");
+    assert_eq!(switch.read("var/lib/kubelet/pki/kubelet-client-current.pem"), pem);
+    assert_eq!(switch.mode("var/lib/kubelet/pki/kubelet-client-current.pem"), 0o600);
+    let link = fs::symlink_metadata(switch.files.client_path()).unwrap();
+    assert!(link.is_symlink(), "the kubelet renews only what is a link");
+    switch.join(&cluster, None).unwrap();
+    assert_eq!(switch.files.joined_to(), Some(server("10.0.0.5")));
+}
+
+#[test]
+fn an_older_certificate_never_replaces_a_newer_one() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
+    switch.files.save_credentials().unwrap();
+    let newer = cluster.certificate("switch1", in_hours(3));
+    switch.kubelet_gets(&newer);
+    assert!(!switch.files.restore_credentials().unwrap());
+    assert_eq!(switch.read("var/lib/kubelet/pki/kubelet-client-current.pem"), newer);
+}
+
+#[test]
+fn leaving_takes_all_that_is_ours_and_nothing_else_and_can_be_done_twice() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.files.save_token(&token()).unwrap();
+    switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
+    switch.files.save_credentials().unwrap();
+    let sonics = "etc/systemd/system/kubelet.service.d/10-kubeadm.conf";
+    fs::write(switch.root.path().join(sonics), "[Service]\n").unwrap();
+    assert_eq!(switch.files.forget().unwrap(), Changed { unit: true, files: true });
+    assert_eq!(switch.all(), [sonics]);
+    assert_eq!(switch.files.forget().unwrap(), Changed::default());
+    assert_eq!((switch.files.joined_to(), switch.files.saved_token().unwrap()), (None, None));
+}
+
+#[test]
+fn a_configuration_that_is_not_ours_outlives_a_leave() {
+    let switch = Switch::new();
+    let path = switch.root.path().join("var/lib/kubelet/config.yaml");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "kind: KubeletConfiguration\n").unwrap();
+    switch.files.forget().unwrap();
+    assert!(path.exists());
+}
+
+#[test]
+fn a_kubelet_that_somebody_else_set_up_is_not_ours() {
+    let switch = Switch::new();
+    let path = switch.root.path().join("etc/kubernetes/kubelet.conf");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "clusters:\n- cluster:\n    server: https://10.0.0.5:6443\n").unwrap();
+    assert_eq!(switch.files.joined_to(), None);
+}
+
+#[test]
+fn broken_files_are_told_by_their_name_or_count_as_absent() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    fs::write(switch.root.path().join("etc/kubernetes/ca.crt"), "junk").unwrap();
+    let error = switch.files.ca().unwrap_err();
+    assert!(error.to_string().contains("ca.crt"), "{error}");
+    switch.kubelet_gets("junk");
+    assert!(!switch.files.has_client_certificate());
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert_eq!(switch.files.ca().unwrap(), Some(cluster.ca()));
+    fs::create_dir_all(switch.root.path().join("host/switchyard/kubernetes")).unwrap();
+    fs::write(switch.root.path().join("host/switchyard/kubernetes/token"), "s3cret junk").unwrap();
+    let error = switch.files.saved_token().unwrap_err().to_string();
+    assert!(error.contains("token") && !error.contains("s3cret"), "{error}");
+}

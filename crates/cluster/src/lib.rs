@@ -1,0 +1,36 @@
+//! All that a switch says to a Kubernetes cluster and to the kubelet of its own.
+//!
+//! Finding out whom to trust, the kubelet's files, the switch's own Node and the pods on it. It observes and acts; who may
+//! run is `core`'s to say. Holds always: a secret goes to a verified server only, and is in no text that is shown; every
+//! answer is bounded in time and in size; nothing is taken from where a server redirects to.
+
+mod address;
+mod backoff;
+mod client;
+mod discover;
+mod error;
+mod forms;
+mod https;
+mod identity;
+mod jws;
+mod kubeconfig;
+mod kubelet;
+mod objects;
+mod route;
+mod tls;
+mod trust;
+mod watch;
+mod x509;
+
+pub use address::ServerAddress;
+pub use backoff::{Backoff, random};
+pub use client::{Client, PodCondition, PodName};
+pub use discover::{discover, try_token};
+pub use error::ClusterError;
+pub use forms::{FormError, LabelKey, LabelValue, NodeName, label_value};
+pub use identity::{SwitchFacts, identity_labels};
+pub use kubelet::{CgroupDriver, Changed, ClientCertificate, KubeletFiles, Settings};
+pub use objects::{ContainerSeen, Exit, Node, PodSeen, Taint};
+pub use route::local_address_towards;
+pub use trust::{CaCertificate, CaPin, Invitation, Token};
+pub use watch::OwnEvent;
