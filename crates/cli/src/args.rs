@@ -46,9 +46,9 @@ pub(crate) enum Applet {
     Container(Container),
     /// Manage features as services and as containers
     System(System),
-    /// Configure features and the server that this switch joins
+    /// Configure features, as SONiC's own config does
     Config(Config),
-    /// Show features and the server that this switch joins
+    /// Show features, as SONiC's own show does
     Show(Show),
     /// Run a payload inside an image once the switch lets it: records up before and down after
     #[command(after_help = "Examples:\n  switchyard gate telemetry -- /usr/bin/telemetry -port 8080\n\n\

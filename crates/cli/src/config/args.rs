@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 #[cfg(feature = "kubernetes")]
 use std::path::PathBuf;
 
-/// Configures features, and Kubernetes where the build knows it.
+/// Configures features, and in a build with Kubernetes support also that.
 #[derive(Debug, Args)]
 #[command(infer_subcommands = true, after_help = EXAMPLES)]
 pub(crate) struct Config {

@@ -128,14 +128,22 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
     let read = rows::read(host)?;
     let server_answers = host.switch.server_connected()?;
     let mut lines = Vec::new();
+    let mut engine_answers = true;
     for row in read.rows {
         if row.instance.feature.is_database() {
             continue;
         }
-        let view = match host.view(&row.instance).await {
-            Ok(view) => view,
-            Err(HostError::Engine(_)) => recorded(row, server_answers),
-            Err(error) => return Err(error.into()),
+        let seen = if engine_answers { Some(host.view(&row.instance).await) } else { None };
+        let view = match seen {
+            None => recorded(row, server_answers),
+            Some(Ok(view)) => view,
+            Some(Err(HostError::Engine(error))) => {
+                // Once is enough to wait for one that hangs.
+                engine_answers = false;
+                output::tell(&format!("{error}; what follows is told from the rows alone"));
+                recorded(row, server_answers)
+            }
+            Some(Err(error)) => return Err(error.into()),
         };
         let local_version = host.switch.label(&format!("{}_local", view.instance.feature))?;
         let local_version = local_version.and_then(|text| Version::parse(&text).ok());
