@@ -45,7 +45,7 @@ pub fn load(paths: &Paths, instance: &Instance) -> Record {
 
 /// Replaces what is remembered, whatever it was. For one change of it see [`change`].
 pub fn store(paths: &Paths, instance: &Instance, record: &Record) -> Result<(), SonicError> {
-    let _locked = lock(paths)?;
+    let _locked = lock(paths, LOCK_TIME_MAX)?;
     write(paths, instance, record)
 }
 
@@ -55,7 +55,7 @@ pub fn change<R>(
     instance: &Instance,
     change: impl FnOnce(&mut Record) -> R,
 ) -> Result<R, SonicError> {
-    let _locked = lock(paths)?;
+    let _locked = lock(paths, LOCK_TIME_MAX)?;
     let before = load(paths, instance);
     let mut record = before.clone();
     let result = change(&mut record);
@@ -85,7 +85,7 @@ fn file(paths: &Paths, instance: &Instance) -> PathBuf {
 
 /// One file for all instances, never unlinked nor replaced, which others than group docker may not even open: whoever
 /// may read a file can hold a lock on it.
-fn lock(paths: &Paths) -> Result<File, SonicError> {
+fn lock(paths: &Paths, at_most: Duration) -> Result<File, SonicError> {
     let path = directory(paths).join("lock");
     let opened = open(&path, OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o640));
     let file = File::from(opened.map_err(|error| match error {
@@ -107,10 +107,10 @@ fn lock(paths: &Paths) -> Result<File, SonicError> {
     };
     std::thread::Builder::new().spawn(wait).map_err(|error| unwritable(&path, error))?;
     waiting
-        .recv_timeout(LOCK_TIME_MAX)
+        .recv_timeout(at_most)
         .map_err(|_| SonicError::TimedOut {
             what: format!("the lock on {} (see: fuser -v {0})", path.display()),
-            after: LOCK_TIME_MAX,
+            after: at_most,
         })?
         .map_err(failed)
 }

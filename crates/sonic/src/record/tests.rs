@@ -130,6 +130,16 @@ fn of_many_changes_at_once_none_is_lost() {
 }
 
 #[test]
+fn who_holds_the_lock_for_ever_is_not_waited_for_for_ever() {
+    let host = empty();
+    let held = lock(&host.paths, LOCK_TIME_MAX).unwrap();
+    let error = lock(&host.paths, Duration::from_millis(1)).unwrap_err();
+    assert!(matches!(error, SonicError::TimedOut { .. }) && error.to_string().contains("fuser"), "{error}");
+    drop(held);
+    lock(&host.paths, LOCK_TIME_MAX).unwrap();
+}
+
+#[test]
 fn a_switch_without_the_directory_is_told_how_to_make_it() {
     let host = foreign();
     assert_eq!(load(&host.paths, &snmp()), Record::default());
