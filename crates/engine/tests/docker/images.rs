@@ -1,13 +1,93 @@
 //! What the engine does to images, and a whole plan of going native carried out on it: the model in core's tests
 //! refuses what is refused here.
 
+use std::collections::BTreeSet;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
 use switchyard_core::{
-    CurrentOwner, FeatureName, FeatureState, ImageId, ImageName, Instance, NativeStep, NativeView, Origin,
-    Repository, Tag, Version, go_native,
+    CurrentOwner, Digest, FeatureName, FeatureState, ImageId, ImageName, Instance, NativeStep, NativeView,
+    Origin, Repository, Tag, Version, go_native,
 };
 use switchyard_engine::{Engine, EngineError, Removal};
+use tempfile::TempDir;
 
 use super::{Guest, SLEEPER, docker, engine, make_image};
+
+/// A registry is there within this time, even on a busy machine.
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A real registry on a port of the test's own: only what was fetched has digests.
+struct Registry {
+    process: Child,
+    address: String,
+    _store: TempDir,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let store = tempfile::tempdir().unwrap();
+        // Free a moment ago, and nobody else on this machine asks for it by number.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let config = store.path().join("config.yml");
+        let root = store.path().join("store");
+        // JSON is YAML too.
+        let text = format!(
+            r#"{{"version": 0.1, "log": {{"level": "error"}}, "http": {{"addr": {address:?}}},
+                "storage": {{"filesystem": {{"rootdirectory": "{}"}}}}}}"#,
+            root.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is not installed: apt-get install docker-registry");
+        let begin = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(begin.elapsed() < START_TIME_MAX, "the registry does not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, address, _store: store }
+    }
+
+    fn repository(&self, path: &str) -> Repository {
+        Repository::parse(&format!("{}/{path}", self.address)).unwrap()
+    }
+
+    /// Gives an image a name here, and the digest that comes with it.
+    fn push(&self, image: &ImageId, path: &str, tag: &str) -> Digest {
+        let name = format!("{}/{path}:{tag}", self.address);
+        docker(&["tag", image.as_str(), &name]);
+        docker(&["push", "--quiet", &name]);
+        let digests = docker(&["image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", &name]);
+        let repository = self.repository(path);
+        let pinned = digests.lines().filter_map(|text| ImageName::parse(text).ok());
+        pinned.filter(|name| *name.repository() == repository).find_map(digest).unwrap()
+    }
+
+    fn pull(&self, path: &str, digest: &Digest) {
+        let name = ImageName::Pinned(self.repository(path), digest.clone());
+        docker(&["pull", "--quiet", &name.to_string()]);
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn digest(name: ImageName) -> Option<Digest> {
+    match name {
+        ImageName::Pinned(_, digest) => Some(digest),
+        ImageName::Tagged(..) => None,
+    }
+}
 
 /// Repositories of a test's own, whose images are removed at its end.
 struct Shop {
@@ -42,8 +122,11 @@ impl Shop {
 impl Drop for Shop {
     fn drop(&mut self) {
         for repository in [&self.name, &format!("localhost:1/{}", self.name)] {
-            let names = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", repository]);
-            names.lines().for_each(|name| drop(docker(&["rmi", "--force", name])));
+            // By its id an image goes with all its names.
+            let ids = docker(&["images", "--quiet", "--no-trunc", repository]);
+            for id in ids.lines().collect::<BTreeSet<_>>() {
+                docker(&["rmi", "--force", id]);
+            }
         }
     }
 }
@@ -151,17 +234,22 @@ async fn carry_out(engine: &Engine, local: &str, row: &mut FeatureState, step: &
 #[tokio::test]
 async fn a_pods_image_goes_native_however_often_it_is_broken_off() {
     let mut engine = engine();
+    let registry = Registry::start();
     for steps in [usize::MAX, 1] {
         let shop = Shop::new("native");
         let (older, former, new) = (shop.image("0"), shop.image("1"), shop.image("2"));
-        for (image, repository, text) in [
-            (&former, shop.repository(), "latest"),
-            (&older, shop.repository(), "last"),
-            (&older, shop.remote(), "0"),
-            (&new, shop.remote(), "2"),
-        ] {
-            engine.tag(image, &repository, &tag(text)).await.unwrap();
+        for (image, text) in [(&former, "latest"), (&older, "last")] {
+            engine.tag(image, &shop.repository(), &tag(text)).await.unwrap();
         }
+        // As a kubelet leaves it: by tag and digest, and from a mirror by digest alone.
+        registry.push(&older, "snmp", "0");
+        let pinned = registry.push(&older, "mirror/snmp", "0");
+        docker(&["rmi", &format!("{}:0", registry.repository("mirror/snmp"))]);
+        registry.pull("mirror/snmp", &pinned);
+        registry.push(&new, "snmp", "2");
+        registry.push(&new, "mirror/snmp", "2");
+        let before = engine.image(&older).await.unwrap().unwrap().names;
+        assert_eq!(before.len(), 5, "{before:?}");
         let pod = Guest::made_from(&format!("{}:2", shop.name), "pod", &[], SLEEPER);
         engine.start(&pod.name).await.unwrap();
         let feature = format!("engine-{}", std::process::id());
@@ -193,6 +281,7 @@ async fn a_pods_image_goes_native_however_often_it_is_broken_off() {
         }
         assert_eq!(shop.id("latest"), new);
         assert_eq!(shop.id("last"), former);
+        assert!(names(&engine, &new).await.contains(&format!("{}:2", registry.repository("snmp"))));
         assert_eq!(engine.image(&older).await.unwrap(), None);
         assert!(engine.container(&feature).await.unwrap().is_none(), "the control script makes it anew");
         let versions = [row.stable_version, row.last_version].map(|version| version.unwrap().to_string());
