@@ -12,8 +12,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    CurrentOwner, FeatureState, Image, ImageId, ImageName, Instance, Made, OnlyIf, Repository, RowChange,
-    Tag, Version,
+    ContainerId, CurrentOwner, FeatureState, Image, ImageId, ImageName, Instance, Made, OnlyIf, Repository,
+    RowChange, Tag, Version,
 };
 
 /// What the plan rests on.
@@ -21,7 +21,9 @@ use crate::{
 pub struct NativeView<'a> {
     /// Which instance this is about.
     pub instance: &'a Instance,
-    /// What is recorded of it.
+    /// The pod's container that has run well. Another one may run by now.
+    pub pod: &'a ContainerId,
+    /// What is recorded of the instance.
     pub row: &'a FeatureState,
     /// The repository whose `latest` its control script starts, from [`local_repository`]. None if there is none, as
     /// for a feature that only Kubernetes runs.
@@ -59,7 +61,7 @@ pub enum NativeStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
     /// The pod that ran well has gone.
-    #[error("no pod of it is recorded to run")]
+    #[error("the pod that ran well is not recorded to run any more")]
     NoPodRuns,
     /// The rows and the engine do not agree; the rules of the hand-shake put that right.
     #[error("the local container runs beside the pod")]
@@ -163,12 +165,12 @@ struct Good {
 }
 
 impl NativeView<'_> {
-    /// The pod that the row says is running the payload, if the engine agrees.
+    /// The pod that ran well, if the row says that it runs the payload and the engine agrees.
     fn pod(&self) -> Option<&Made> {
         if self.row.current_owner != CurrentOwner::Kube {
             return None;
         }
-        let id = self.row.container_id.as_ref()?;
+        let id = self.row.container_id.as_ref().filter(|id| id.same_as(self.pod))?;
         self.containers.iter().find(|made| made.running && made.id.same_as(id))
     }
 

@@ -83,6 +83,7 @@ impl Store {
             .collect();
         go_native(&NativeView {
             instance: &Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            pod: &ContainerId::parse("pod").unwrap(),
             row: &self.row,
             local: self.local.as_ref(),
             images: &images,
@@ -286,6 +287,9 @@ fn nothing_is_done_while_no_pod_runs_or_the_local_container_does() {
     let mut local = Store::new(&names);
     local.row.current_owner = CurrentOwner::Local;
     assert_eq!(local.plan(), Err(NotNow::NoPodRuns));
+    let mut another = Store::new(&names).with("newer", 'c', true);
+    another.row.container_id = ContainerId::parse("newer").ok();
+    assert_eq!(another.plan(), Err(NotNow::NoPodRuns), "that one has not run well yet");
     assert_eq!(Store::new(&names).with("snmp", 'a', true).plan(), Err(NotNow::LocalRuns));
 }
 

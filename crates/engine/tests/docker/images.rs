@@ -255,9 +255,10 @@ async fn a_pods_image_goes_native_however_often_it_is_broken_off() {
         let feature = format!("engine-{}", std::process::id());
         let instance = Instance::on_host(FeatureName::parse(&feature).unwrap());
         docker(&["create", "--name", &feature, &format!("{}:latest", shop.name), "/bin/busybox", "true"]);
+        let ran_well = engine.container(&pod.name).await.unwrap().unwrap().id;
         let mut row = FeatureState {
             current_owner: CurrentOwner::Kube,
-            container_id: engine.container(&pod.name).await.unwrap().map(|pod| pod.id.short()),
+            container_id: Some(ran_well.short()),
             ..FeatureState::default()
         };
         for round in 0.. {
@@ -266,6 +267,7 @@ async fn a_pods_image_goes_native_however_often_it_is_broken_off() {
             let local = shop.repository();
             let view = NativeView {
                 instance: &instance,
+                pod: &ran_well,
                 row: &row,
                 local: Some(&local),
                 images: &images,
