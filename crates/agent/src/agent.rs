@@ -82,7 +82,7 @@ impl Agent {
                 BTreeSet::from([instance])
             }
         };
-        match world.phase() {
+        match world.phase().await {
             Ok(phase) => {
                 for instance in instances {
                     self.look(world, &instance, phase).await;

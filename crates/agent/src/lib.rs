@@ -4,8 +4,14 @@
 //! Killed at any moment, the next start carries on: nothing that matters is kept only here.
 
 mod agent;
+mod real;
 mod track;
 mod world;
 
 pub use agent::Agent;
 pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};
+
+/// Runs the agent on this switch until it is told to end. Needs a tokio runtime.
+pub async fn run() -> Result<(), Trouble> {
+    real::run().await
+}

@@ -73,7 +73,7 @@ pub trait World {
     fn next(&mut self, at_most: Duration) -> impl Future<Output = Event>;
 
     /// What the switch is going through.
-    fn phase(&mut self) -> Result<Phase, Trouble>;
+    fn phase(&mut self) -> impl Future<Output = Result<Phase, Trouble>>;
 
     /// Whether the switch leaves, or has left, its cluster: whatever pods run here must go.
     fn leaving(&mut self) -> bool;

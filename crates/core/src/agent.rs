@@ -44,7 +44,8 @@ pub struct AgentView<'a> {
     pub phase: Phase,
     /// The version of the pod that asks is that of the local image.
     pub same_as_local: bool,
-    /// The switch leaves its cluster, or has left it: no pod may stay in charge where the local image can step in.
+    /// The switch leaves its cluster, or has left it: no pod may stay in charge where the local image may step in. (Whether it can is seen at the unit's start: a
+    /// container that was made from an older image is removed, and made anew by the control script.)
     pub leaving: bool,
 }
 
@@ -81,7 +82,7 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
         }
         (Unit::Active, SetOwner::Kube) => {
             let mut steps = vec![AgentStep::Label(true)];
-            if now.leaving && view.row.current_owner == CurrentOwner::Kube && view.can_fall_back() {
+            if now.leaving && view.row.current_owner == CurrentOwner::Kube && view.config.fallback {
                 steps.push(AgentStep::RestartUnit(Reason::Leaving));
             } else if pod_wants_to_take_over(now) {
                 steps.push(AgentStep::RestartUnit(Reason::PodKnocks));

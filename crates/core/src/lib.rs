@@ -39,7 +39,7 @@ pub use start::start;
 pub use state::{
     Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
 };
-pub use stop::{ended, kill, left_behind, stop};
+pub use stop::{ended, kill, left_behind, stop, unspoken};
 pub use verdict::{Cause, Failure, Moment, Record, Verdict};
 pub use view::{Local, Pod, View};
 pub use wait::{Waiting, versions, wait, why_ended};

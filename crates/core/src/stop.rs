@@ -1,7 +1,7 @@
 //! What `container stop` and `container kill` do, and how the row is made true when a copy ends (SONIC.md 3.4, 3.5).
 
 use crate::{
-    Copy, CurrentOwner, Local, OnlyIf, Plan, Reason, RemoteState, RowChange, SetOwner, Step, SystemState,
+    Copy, CurrentOwner, FeatureConfig, FeatureState, Local, OnlyIf, Plan, Reason, RemoteState, RowChange, SetOwner, Step, SystemState,
     View,
 };
 
@@ -63,6 +63,16 @@ fn goes_down(view: &View) -> RowChange {
     }
 }
 
+/// What is written for a feature of which nothing is said yet and that Kubernetes may run, before the kubelet starts: a
+/// pod that finds no row runs at once, beside whatever comes up locally (SONIC.md 4.2).
+pub fn unspoken(config: &FeatureConfig, row: &FeatureState) -> Option<RowChange> {
+    (config.set_owner == SetOwner::Kube && row.system_state.is_none()).then(|| RowChange {
+        system_state: Some(SystemState::Down),
+        only_if: OnlyIf::unchanged(row),
+        ..RowChange::default()
+    })
+}
+
 /// Whether a unit that is down has left a local copy or an untrue row behind: its start was cut short, or it was masked
 /// while it ran, and systemd has no `ExecStop=` to call for either (buildimage #29702). A stop puts it right.
 ///
@@ -97,7 +107,18 @@ fn down(view: &View) -> RowChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FeatureConfig, FeatureName, FeatureState, Instance};
+    use crate::{FeatureName, Instance};
+
+    #[test]
+    fn before_pods_may_come_a_feature_without_a_row_is_said_to_be_down() {
+        let kube = FeatureConfig { set_owner: SetOwner::Kube, ..FeatureConfig::default() };
+        let row = FeatureState::default();
+        let change = unspoken(&kube, &row).expect("a pod would run ahead");
+        let after = change.apply(&row).expect("nothing has changed");
+        assert_eq!(after.system_state, Some(SystemState::Down));
+        assert_eq!(unspoken(&kube, &after), None, "what is said stays");
+        assert_eq!(unspoken(&FeatureConfig::default(), &row), None, "no pod may come");
+    }
 
     #[test]
     fn what_a_unit_left_behind_is_a_running_copy_or_a_row_that_says_up() {

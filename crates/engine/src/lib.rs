@@ -45,6 +45,17 @@ impl Engine {
         Ok(Self { docker, socket: socket.to_owned() })
     }
 
+    /// Whether it answers.
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        self.docker.ping().await.map(drop).map_err(|error| self.error("", error))
+    }
+
+    /// How it keeps containers apart: `cgroupfs` or `systemd`.
+    pub async fn cgroup_driver(&self) -> Result<String, EngineError> {
+        let info = self.docker.info().await.map_err(|error| self.error("", error))?;
+        Ok(info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default())
+    }
+
     fn patient(&self, wait: Duration) -> Docker {
         self.docker.clone().with_timeout(CALL_TIMEOUT + wait)
     }

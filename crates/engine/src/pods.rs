@@ -27,6 +27,26 @@ impl Engine {
         Ok(ids.map(|id| Pod { id }).collect())
     }
 
+    /// Stops and removes all containers that a kubelet made, their pause containers too. For a switch that is no node any
+    /// more: nobody else would.
+    pub async fn remove_pods(&self) -> Result<(), EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([(
+                "label".to_owned(),
+                vec!["io.kubernetes.pod.uid".to_owned()],
+            )])),
+            ..ListContainersOptions::default()
+        };
+        let listed =
+            self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
+        for id in listed.into_iter().filter_map(|summary| summary.id) {
+            self.stop(&id, None).await?;
+            self.remove(&id).await?;
+        }
+        Ok(())
+    }
+
     /// What all containers that run now are called: by their names, and by the first digits of their ids as rows have
     /// them.
     pub async fn running_names(&self) -> Result<Vec<String>, EngineError> {

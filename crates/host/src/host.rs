@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
-    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve,
+    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve, unspoken,
 };
 use switchyard_engine::{Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, load_knobs, record};
@@ -182,6 +182,17 @@ impl Host {
         Err(HostError::Restless(instance.to_string(), DECISIONS_MAX))
     }
 
+    /// Says that the unit is down where nothing is said of it yet, as after a boot, and Kubernetes may bring a pod: one
+    /// that finds no row runs at once (SONIC.md 4.2).
+    pub fn say_down_if_nothing_is_said(&mut self, instance: &Instance) -> Result<(), HostError> {
+        let config = self.switch.feature_config(&instance.feature)?.unwrap_or_default();
+        let row = self.switch.feature_state(instance)?.unwrap_or_default();
+        if let Some(change) = unspoken(&config, &row) {
+            self.switch.write_state(instance, &change)?;
+        }
+        Ok(())
+    }
+
     /// Writes a row change and tells of it. False if the row has changed meanwhile.
     pub fn record(
         &mut self,
@@ -208,7 +219,7 @@ impl Host {
         let mut lock = None;
         for step in &plan.steps {
             match step {
-                Step::Label(wanted) => self.label(&view.instance, *wanted)?,
+                Step::Label(wanted) => self.label(&view.instance.feature, *wanted)?,
                 Step::Row(change) => match change.apply(&row) {
                     Some(after) if self.switch.write_state(&view.instance, change)? => row = after,
                     Some(_) | None => return Ok(None),
@@ -241,8 +252,9 @@ impl Host {
         Err(started)
     }
 
-    fn label(&mut self, instance: &Instance, wanted: bool) -> Result<(), HostError> {
-        let name = format!("{}_enabled", instance.feature);
+    /// Asks for the feature's node label, or for its absence.
+    pub fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), HostError> {
+        let name = format!("{feature}_enabled");
         let value = if wanted { "true" } else { "false" };
         // An unchanged label would still wake everybody who listens.
         if self.switch.label(&name)?.as_deref() != Some(value) {

@@ -61,6 +61,13 @@ impl TrackLock {
         }
     }
 
+    /// The local side's hold if it is to be had now.
+    pub fn shared_now(instance: &Instance) -> Option<Self> {
+        let (file, _) = open_file(instance).ok()?;
+        flock(&file, FlockOperation::NonBlockingLockShared).ok()?;
+        Some(Self { _file: file })
+    }
+
     /// A pod's hold, or nothing if the local side has the track.
     pub fn exclusive(instance: &Instance) -> Result<Option<Self>, HostError> {
         let (file, path) = open_file(instance)?;

@@ -210,9 +210,14 @@ impl Switch {
         Ok(true)
     }
 
+    /// One field of `DEVICE_METADATA|localhost`: `hwsku`, `type`, `platform`, ….
+    pub fn metadata(&mut self, field: &str) -> Result<Option<String>, SonicError> {
+        self.db(None, CONFIG)?.field("DEVICE_METADATA", "localhost", field)
+    }
+
     /// What the cluster calls this switch: its host name in lower case (SONIC.md 5.6). None before it has one.
     pub fn node_name(&mut self) -> Result<Option<String>, SonicError> {
-        let name = self.db(None, CONFIG)?.field("DEVICE_METADATA", "localhost", "hostname")?;
+        let name = self.metadata("hostname")?;
         Ok(name.map(|name| name.trim_ascii().to_ascii_lowercase()).filter(|name| !name.is_empty()))
     }
 }

@@ -61,8 +61,9 @@ fn a_switch_that_leaves_its_cluster_brings_every_pod_home_that_has_a_home() {
         words::agent(&reconcile(&now, &Knobs::default()))
     };
     assert_eq!(leaves(&view), "label true, restart: Leaving");
-    let homeless = View { local: switchyard_core::Local::Missing, ..view };
-    assert_eq!(leaves(&homeless), "label true", "without a local image there is no home");
+    let mut homeless = view;
+    homeless.config.fallback = false;
+    assert_eq!(leaves(&homeless), "label true", "the operator said that there is no home");
 }
 
 #[test]

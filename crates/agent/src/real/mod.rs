@@ -1,0 +1,339 @@
+//! The switch as the agent's world: its events come by one queue, it is looked at through [`Host`] and systemd, and what
+//! takes long is done beside the loop.
+
+mod clock;
+mod native;
+mod notify;
+mod server;
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchyard_core::{
+    Cause, ContainerId, FeatureName, Instance, Local, Phase, Reason, RemoteState, Scope, Unit, Version,
+    instances_of, stop,
+};
+use switchyard_host::{Host, How, TrackLock};
+use switchyard_sonic::{JobOutcome, SonicError, Units, record};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World};
+use notify::Systemd;
+
+/// How many events may wait. Whoever fills the queue waits, and nothing is lost.
+const QUEUE: usize = 256;
+/// How long the configuration must have been loaded before it counts: it comes row by row.
+const SETTLED: Duration = Duration::from_secs(2);
+/// The target below which all features of a switch run.
+const SONIC_TARGET: &str = "sonic.target";
+
+/// What the sources tell; names become instances where the features are known.
+pub(crate) enum Message {
+    /// Told as it is.
+    Event(Event),
+    /// A unit has changed.
+    Unit(String),
+    /// A container of this name has begun or ended to run.
+    Container(String),
+    /// What the cluster says of the containers of this name.
+    Pods(String, Vec<PodReport>),
+}
+
+impl From<Event> for Message {
+    fn from(event: Event) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// Where the sources put what happened.
+pub(crate) type Queue = mpsc::Sender<Message>;
+
+/// The switch.
+pub(crate) struct Real {
+    host: Host,
+    units: Units,
+    systemd: Systemd,
+    queue: Queue,
+    messages: mpsc::Receiver<Message>,
+    /// All instances by the names of their containers and units.
+    known: BTreeMap<String, Instance>,
+    watched_units: watch::Sender<Vec<String>>,
+    member: server::Member,
+    loaded_since: Option<Duration>,
+    /// Held for local copies that nobody watches: their `container wait` was killed, or never came.
+    locks: BTreeMap<Instance, TrackLock>,
+}
+
+/// Runs the agent until it is told to end.
+pub(crate) async fn run() -> Result<(), Trouble> {
+    let systemd = Systemd::from_env();
+    let host = Host::open(true).map_err(trouble)?;
+    let knobs = host.knobs().map_err(trouble)?;
+    let units = Units::connect().await.map_err(trouble)?;
+    let (queue, messages) = mpsc::channel(QUEUE);
+    let (watched_units, unit_names) = watch::channel(Vec::new());
+    let (told, server_told) = watch::channel(0_u64);
+    tokio::spawn(sources::rows(host.paths.clone(), queue.clone(), told));
+    tokio::spawn(sources::units(unit_names, queue.clone()));
+    tokio::spawn(sources::containers(host.engine.clone(), queue.clone()));
+    let member = server::begin(&host.paths, &knobs, &queue, server_told);
+    let mut real = Real {
+        host,
+        units,
+        systemd,
+        queue,
+        messages,
+        known: BTreeMap::new(),
+        watched_units,
+        member,
+        loaded_since: None,
+        locks: BTreeMap::new(),
+    };
+    real.say_down_before_pods_come().await;
+    let mut agent = crate::Agent::new(knobs);
+    agent.step(&mut real, Event::Everything).await;
+    real.systemd.ready();
+    real.member.go();
+    tokio::select! {
+        never = agent.run(&mut real) => match never {},
+        ended = notify::told_to_end() => ended.map_err(trouble),
+    }
+}
+
+pub(crate) fn trouble(error: impl std::fmt::Display) -> Trouble {
+    Trouble(error.to_string())
+}
+
+impl Real {
+    /// Rows are gone after every boot, and a pod that finds none runs ahead (SONIC.md 4.2): before the kubelet starts,
+    /// each feature that Kubernetes may run is said to be down. Of one whose unit is up the unit's own processes say
+    /// how it is.
+    async fn say_down_before_pods_come(&mut self) {
+        for instance in self.instances().unwrap_or_default() {
+            let said = match self.units.status(&instance.unit_name()).await {
+                Ok(status) if status.unit() == Unit::Off => self.host.say_down_if_nothing_is_said(&instance),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = said {
+                warn!(feature = %instance, %error, "the row could not be prepared for pods");
+            }
+        }
+    }
+
+    fn translate(&self, message: Message) -> Option<Event> {
+        match message {
+            Message::Event(event) => Some(event),
+            Message::Unit(unit) if unit == SONIC_TARGET => Some(Event::Everything),
+            Message::Unit(name) | Message::Container(name) => {
+                self.known.get(&name).cloned().map(Event::Instance)
+            }
+            Message::Pods(name, reports) => {
+                self.known.get(&name).map(|instance| Event::Pods(instance.clone(), reports))
+            }
+        }
+    }
+
+    /// A local copy that runs and is not watched keeps pods out by the agent's hand.
+    fn hold_track(&mut self, instance: &Instance, local: Local, unit: Unit) {
+        let unwatched = local == Local::Running && matches!(unit, Unit::Off | Unit::WillRestart);
+        if !unwatched {
+            self.locks.remove(instance);
+        } else if !self.locks.contains_key(instance)
+            && let Some(lock) = TrackLock::shared_now(instance)
+        {
+            self.locks.insert(instance.clone(), lock);
+        }
+    }
+}
+
+impl World for Real {
+    fn now(&self) -> Duration {
+        clock::boottime()
+    }
+
+    async fn next(&mut self, at_most: Duration) -> Event {
+        let until = self.now() + at_most;
+        loop {
+            let left = until.saturating_sub(self.now());
+            let nap = self.systemd.watchdog().map_or(left, |watchdog| left.min(watchdog));
+            let message = timeout(nap, self.messages.recv()).await;
+            self.systemd.alive();
+            match message {
+                Ok(Some(message)) => {
+                    if let Some(event) = self.translate(message) {
+                        return event;
+                    }
+                }
+                // The queue cannot end: this very struct holds a sender.
+                Ok(None) | Err(_) => {}
+            }
+            if self.now() >= until {
+                return Event::Time;
+            }
+        }
+    }
+
+    async fn phase(&mut self) -> Result<Phase, Trouble> {
+        if !self.host.switch.config_initialized().map_err(trouble)? {
+            self.loaded_since = None;
+            return Ok(Phase::Loading);
+        }
+        let now = self.now();
+        let since = *self.loaded_since.get_or_insert_with(|| {
+            let queue = self.queue.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(SETTLED).await;
+                let _ = queue.send(Event::Everything.into()).await;
+            });
+            now
+        });
+        if now.saturating_sub(since) < SETTLED {
+            return Ok(Phase::Loading);
+        }
+        if self.host.switch.warm_or_fast_reboot().map_err(trouble)? {
+            return Ok(Phase::Rebooting);
+        }
+        let target = self.units.status(SONIC_TARGET).await.map_err(trouble)?;
+        // A switch without the target has no word for being down.
+        Ok(if target.exists() && !target.is_up() { Phase::TargetDown } else { Phase::Steady })
+    }
+
+    fn leaving(&mut self) -> bool {
+        self.member.leaving()
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>, Trouble> {
+        let switch = &mut self.host.switch;
+        let mut instances = Vec::new();
+        for feature in switch.feature_names().map_err(trouble)? {
+            if feature.is_database() {
+                continue;
+            }
+            match switch.feature_config(&feature) {
+                Ok(Some(config)) => {
+                    let scope =
+                        Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
+                    instances.extend(instances_of(&feature, scope, switch.asics()));
+                }
+                Ok(None) => {}
+                // Garbage in one row must not stop the others.
+                Err(SonicError::Row(error)) => warn!(%feature, %error, "left alone until its row is mended"),
+                Err(error) => return Err(trouble(error)),
+            }
+        }
+        let names = |instance: &Instance| {
+            [instance.container_name(), instance.unit_name()].map(|name| (name, instance.clone()))
+        };
+        self.known = instances.iter().flat_map(names).collect();
+        let units: BTreeSet<_> = instances.iter().map(Instance::unit_name).collect();
+        let units: Vec<_> = units.into_iter().chain([SONIC_TARGET.to_owned()]).collect();
+        self.watched_units.send_if_modified(|now| {
+            let changed = *now != units;
+            *now = units;
+            changed
+        });
+        Ok(instances)
+    }
+
+    async fn see(&mut self, instance: &Instance) -> Result<Seen, Trouble> {
+        let view = self.host.view(instance).await.map_err(trouble)?;
+        let status = self.units.status(&instance.unit_name()).await.map_err(trouble)?;
+        let unit = status.unit();
+        self.hold_track(instance, view.local, unit);
+        let since = clock::monotonic().saturating_sub(Duration::from_micros(status.since_monotonic));
+        let asks = view.row.remote_state == RemoteState::Pending;
+        let same_as_local = asks && self.is_local_version(instance, view.row.container_version.as_ref())?;
+        Ok(Seen { view, unit, since, same_as_local })
+    }
+
+    fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), Trouble> {
+        self.host.label(feature, wanted).map_err(trouble)
+    }
+
+    fn restart(&mut self, instance: &Instance, reason: Reason) {
+        info!(feature = %instance, "restarting its unit: {reason}");
+        let (units, queue, instance) = (self.units.clone(), self.queue.clone(), instance.clone());
+        tokio::spawn(async move {
+            let outcome = restart(&units, &instance).await;
+            let _ = queue.send(Event::Restarted(instance, outcome).into()).await;
+        });
+    }
+
+    async fn bring_down(&mut self, instance: &Instance, reason: Reason) -> Result<(), Trouble> {
+        info!(feature = %instance, "bringing down what is left of it: {reason}");
+        let decide = |view: &switchyard_core::View| Ok(stop(view));
+        self.host.carry_out("agent", instance, How::default(), decide).await.map_err(trouble)?;
+        Ok(())
+    }
+
+    async fn stop_pod(&mut self, id: &ContainerId) -> Result<(), Trouble> {
+        self.host.engine.stop(id.as_str(), None).await.map_err(trouble)
+    }
+
+    fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
+        let now = record::moment().map_err(trouble)?;
+        record::change(&self.host.paths, instance, |record| record.left(version, Cause::Failed, now))
+            .map_err(trouble)
+    }
+
+    fn ran_well(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
+        record::change(&self.host.paths, instance, |record| record.ran_well(version)).map_err(trouble)
+    }
+
+    fn go_native(&mut self, instance: &Instance, pod: &ContainerId) {
+        let (queue, instance, pod) = (self.queue.clone(), instance.clone(), pod.clone());
+        let (paths, engine) = (self.host.paths.clone(), self.host.engine.clone());
+        tokio::spawn(async move {
+            let done = native::go(&paths, engine, &instance, &pod).await;
+            let _ = queue.send(Event::WentNative(instance, done).into()).await;
+        });
+    }
+
+    fn tell_kept_out(&mut self, instance: &Instance, pod: Option<&ContainerId>, why: Option<Reason>) {
+        if let Some(why) = why {
+            info!(feature = %instance, "the pod waits: {why}");
+        }
+        self.member.tell_kept_out(pod, why);
+    }
+}
+
+impl Real {
+    /// Whether the local image has this version, as its own start-up call recorded.
+    fn is_local_version(&mut self, instance: &Instance, version: Option<&Version>) -> Result<bool, Trouble> {
+        let label = self.host.switch.label(&format!("{}_local", instance.feature)).map_err(trouble)?;
+        let local = label.and_then(|text| Version::parse(&text).ok());
+        Ok(local.zip(version).is_some_and(|(local, version)| local.same_as(version)))
+    }
+}
+
+/// A planned restart never runs into the start limit, of the unit or of those that restart with it.
+async fn restart(units: &Units, instance: &Instance) -> Restarted {
+    let unit = instance.unit_name();
+    let restarted = async {
+        for planned in units.would_stop_with(&unit).await?.iter().chain([&unit]) {
+            units.reset_failed(planned).await?;
+        }
+        units.try_restart(&unit).await
+    };
+    match restarted.await {
+        Ok(JobOutcome::Done) => Restarted::Done,
+        // Another job took its place, the operator's or systemd's own: what comes of it is looked at.
+        Ok(JobOutcome::Failed(word)) if word == "canceled" => Restarted::Done,
+        Ok(JobOutcome::Failed(result)) => {
+            warn!(feature = %instance, %result, "its unit did not restart");
+            Restarted::Failed
+        }
+        Ok(JobOutcome::Refused(why)) => {
+            info!(feature = %instance, %why, "systemd restarts nothing now; later again");
+            Restarted::Later
+        }
+        Err(error) => {
+            warn!(feature = %instance, %error, "its unit could not be restarted");
+            Restarted::Failed
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! systemd as the agent's own manager: ready, alive, told to end (sd_notify(3)).
+
+use std::io;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What systemd wants to hear from this process; nothing if it was started by hand.
+pub(crate) struct Systemd {
+    watchdog: Option<Duration>,
+}
+
+impl Systemd {
+    /// As the environment says.
+    pub(crate) fn from_env() -> Self {
+        // Half of what systemd allows, as its manual advises.
+        Self { watchdog: sd_notify::watchdog_enabled().map(|time| time / 2) }
+    }
+
+    /// How often [`Systemd::alive`] has to be said.
+    pub(crate) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// The first look is done.
+    pub(crate) fn ready(&self) {
+        say(NotifyState::Ready);
+    }
+
+    /// The loop goes round.
+    pub(crate) fn alive(&self) {
+        if self.watchdog.is_some() {
+            say(NotifyState::Watchdog);
+        }
+    }
+}
+
+/// A systemd that does not listen is no reason to stop working.
+fn say(state: NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// Returns when the process is told to end.
+pub(crate) async fn told_to_end() -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,427 @@
+//! The cluster's side of the agent: joins, stays a member, leaves; and says in STATE_DB how it goes.
+//!
+//! Runs beside the loop, since a join takes minutes and a server may be away for months. What it learns becomes events;
+//! what it does to features it leaves to the loop. Level-triggered like the loop: killed anywhere, it finds from files and
+//! rows what it was about.
+
+mod labels;
+mod leave;
+mod pods;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use switchyard_cluster::{
+    Backoff, CaPin, CgroupDriver, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent,
+    ServerAddress, Settings, discover, local_address_towards, random,
+};
+use switchyard_core::{ContainerId, Knobs, Reason};
+use switchyard_engine::{Engine, SOCKET};
+use switchyard_sonic::{Credentials, Paths, ServerConfig, ServerStatus, Switch, Units};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::{Message, Queue, clock, trouble};
+use crate::world::{Event, Trouble};
+use labels::Labels;
+use pods::Pods;
+
+const KUBELET: &str = "kubelet.service";
+/// How often the server is asked whether it answers when it has nothing to tell. With it `connected` is never older.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// A switch that has been up for longer than this has not just got its power back with its whole rack.
+const BOOTING: Duration = Duration::from_mins(10);
+/// How long a switch that cannot read its own configuration waits before it reads it again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What the loop knows of the membership.
+pub(crate) struct Member {
+    leaving: Arc<AtomicBool>,
+    go: watch::Sender<bool>,
+    kept_out: mpsc::UnboundedSender<KeptOut>,
+}
+
+/// Why a pod waits, to be told in its conditions.
+struct KeptOut {
+    container: ContainerId,
+    why: Option<Reason>,
+}
+
+impl Member {
+    /// Whether no pod may stay in charge.
+    pub(crate) fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// The loop has looked at everything: pods may come.
+    pub(crate) fn go(&self) {
+        self.go.send_replace(true);
+    }
+
+    /// Tells the cluster why a pod waits, or that it waits no more.
+    pub(crate) fn tell_kept_out(&self, pod: Option<&ContainerId>, why: Option<Reason>) {
+        if let Some(container) = pod {
+            // Nobody listens only while the agent ends.
+            let _ = self.kept_out.send(KeptOut { container: container.clone(), why });
+        }
+    }
+}
+
+/// Begins to look after the membership. `told` says that its rows have changed.
+pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Receiver<u64>) -> Member {
+    let leaving = Arc::new(AtomicBool::new(false));
+    let (go, mut gone) = watch::channel(false);
+    let (kept_out, reasons) = mpsc::unbounded_channel();
+    let (paths, knobs, queue, shared) = (paths.clone(), knobs.clone(), queue.clone(), leaving.clone());
+    tokio::spawn(async move {
+        if gone.wait_for(|go| *go).await.is_err() {
+            return;
+        }
+        let side = Side {
+            files: KubeletFiles::below(root()),
+            paths,
+            knobs,
+            queue,
+            told,
+            reasons,
+            leaving: shared,
+            status: None,
+        };
+        side.run().await;
+    });
+    Member { leaving, go, kept_out }
+}
+
+/// Where the kubelet's files are; another place only for trials.
+fn root() -> std::path::PathBuf {
+    std::env::var_os("SWITCHYARD_ROOT").filter(|root| !root.is_empty()).map_or_else(|| "/".into(), Into::into)
+}
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wish {
+    /// Belong to no cluster.
+    None,
+    /// Belong to this one, under this name.
+    Join(Invitation, NodeName),
+}
+
+struct Side {
+    files: KubeletFiles,
+    paths: Paths,
+    knobs: Knobs,
+    queue: Queue,
+    told: watch::Receiver<u64>,
+    reasons: mpsc::UnboundedReceiver<KeptOut>,
+    leaving: Arc<AtomicBool>,
+    /// What was last said in STATE_DB.
+    status: Option<ServerStatus>,
+}
+
+impl Side {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(self.knobs.retry_join, Knobs::RETRY_MAX);
+        self.wait_after_boot().await;
+        loop {
+            self.told.borrow_and_update();
+            match self.wish() {
+                Ok(Wish::None) => {
+                    let done = self.belong_to_none().await;
+                    self.rest(done.err().map(|_| RETRY)).await;
+                }
+                Ok(Wish::Join(invitation, node)) => {
+                    match self.belong(&invitation, &node, &mut backoff).await {
+                        Ok(()) => backoff.reset(),
+                        Err(why) => {
+                            self.say(Some(&invitation.server), false, Some(&why.0)).await;
+                            self.rest(Some(backoff.next(random()))).await;
+                        }
+                    }
+                }
+                Err(why) => {
+                    self.say(None, false, Some(&why.0)).await;
+                    self.rest(Some(RETRY)).await;
+                }
+            }
+        }
+    }
+
+    /// A rack that gets its power back does not come all at once.
+    async fn wait_after_boot(&mut self) {
+        if clock::boottime() < BOOTING && self.files.joined_to().is_none() {
+            sleep(self.knobs.join_latency.mul_f64(random())).await;
+        }
+    }
+
+    /// Until a row changes, or this time has passed.
+    async fn rest(&mut self, at_most: Option<Duration>) {
+        match at_most {
+            Some(at_most) => drop(timeout(at_most, self.told.changed()).await),
+            None => drop(self.told.changed().await),
+        }
+    }
+
+    fn switch(&self) -> Result<Switch, Trouble> {
+        Switch::open(self.paths.clone()).map_err(trouble)
+    }
+
+    fn wish(&self) -> Result<Wish, Trouble> {
+        let mut switch = self.switch()?;
+        if !switch.config_initialized().map_err(trouble)? {
+            return Err(Trouble("the switch has not loaded its configuration yet".to_owned()));
+        }
+        let config = switch.server_config().map_err(trouble)?;
+        let Some(host) = config.wanted() else { return Ok(Wish::None) };
+        let server = ServerAddress::new(host.as_str(), config.port).map_err(trouble)?;
+        Ok(Wish::Join(self.invitation(server, &config)?, node_name(&mut switch)?))
+    }
+
+    fn invitation(&self, server: ServerAddress, config: &ServerConfig) -> Result<Invitation, Trouble> {
+        let token = self.files.saved_token().map_err(trouble)?;
+        let pin = Credentials::of(&self.paths).ca_pin().map_err(trouble)?;
+        let pin = pin.map(|pin| CaPin::parse(&pin.to_string())).transpose().map_err(trouble)?;
+        Ok(Invitation { server, token, pin, insecure: config.insecure })
+    }
+
+    async fn belong_to_none(&mut self) -> Result<(), Trouble> {
+        if self.files.joined_to().is_some() {
+            self.leave().await?;
+        }
+        // A switch without Kubernetes keeps no row about it.
+        if self.switch()?.server_status().map_err(trouble)?.is_some() {
+            self.say(None, false, None).await;
+        }
+        Ok(())
+    }
+
+    /// Becomes a member and stays it until the operator wants something else.
+    async fn belong(
+        &mut self,
+        invitation: &Invitation,
+        node: &NodeName,
+        backoff: &mut Backoff,
+    ) -> Result<(), Trouble> {
+        if self.rebooting()? {
+            return self.sit_out_reboot().await;
+        }
+        self.join(invitation, node).await?;
+        self.leaving.store(false, Ordering::Relaxed);
+        self.follow(invitation, node, backoff).await
+    }
+
+    fn rebooting(&self) -> Result<bool, Trouble> {
+        self.switch()?.warm_or_fast_reboot().map_err(trouble)
+    }
+
+    /// No pod comes or goes while the data plane lives on by itself.
+    async fn sit_out_reboot(&mut self) -> Result<(), Trouble> {
+        info!("a warm or fast reboot is under way: the kubelet stops until it is over");
+        systemd().await?.stop(KUBELET).await.map_err(trouble)?;
+        while self.rebooting()? {
+            self.rest(Some(HEARTBEAT)).await;
+        }
+        Ok(())
+    }
+
+    /// Writes what the kubelet needs and starts it. Asks the cluster only if it is not known yet.
+    async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Trouble> {
+        self.files.restore_credentials().map_err(trouble)?;
+        let server = &invitation.server;
+        let ca = match (self.files.joined_to(), self.files.ca().map_err(trouble)?) {
+            (Some(joined), Some(ca)) if joined == *server && pin_fits(invitation, &ca) => ca,
+            (joined, known) => {
+                let ca = discover(invitation).await.map_err(trouble)?;
+                if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
+                    info!(%server, "another cluster is configured: leaving the one before it");
+                    self.leave_keeping_invitation(invitation).await?;
+                }
+                ca
+            }
+        };
+        let address = local_address_towards(server).await.map_err(trouble)?;
+        let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
+        let driver = engine.cgroup_driver().await.map_err(trouble)?;
+        let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
+        let settings = Settings { node, address, cgroup_driver };
+        let changed =
+            self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings).map_err(trouble)?;
+        self.files.point_to(server).map_err(trouble)?;
+        let systemd = systemd().await?;
+        if changed.unit {
+            systemd.daemon_reload().await.map_err(trouble)?;
+        }
+        systemd.reset_failed(KUBELET).await.map_err(trouble)?;
+        let begun = if changed.any() { systemd.restart(KUBELET).await } else { systemd.start(KUBELET).await };
+        begun.map_err(trouble)?;
+        Ok(())
+    }
+
+    /// Follows Node and pods until the wish is another.
+    async fn follow(
+        &mut self,
+        invitation: &Invitation,
+        node: &NodeName,
+        backoff: &mut Backoff,
+    ) -> Result<(), Trouble> {
+        let wish = Wish::Join(invitation.clone(), node.clone());
+        let client = Client::new(invitation.server.clone(), node.clone(), self.files.clone());
+        let mut events = std::pin::pin!(client.watch_own());
+        let mut seen = Membership { labels: Labels::of(&self.knobs), ..Membership::default() };
+        loop {
+            self.say_membership(&invitation.server, &seen).await;
+            if seen.connected() {
+                backoff.reset();
+                self.keep_credentials();
+                seen.labels.apply(&self.paths, &client).await;
+            }
+            let nap = seen.labels.retry_in().map_or(HEARTBEAT, |retry| retry.min(HEARTBEAT));
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.happened(&mut seen, event).await,
+                    None => return Ok(()),
+                },
+                changed = self.told.changed() => {
+                    if changed.is_err() || self.wish()? != wish || self.rebooting()? {
+                        return Ok(());
+                    }
+                    seen.labels.rows_changed();
+                }
+                reason = self.reasons.recv() => if let Some(KeptOut { container, why }) = reason {
+                    seen.pods.tell(&client, &container, why).await;
+                },
+                () = sleep(nap) => seen.trouble = client.answers().await.err(),
+            }
+        }
+    }
+
+    async fn happened(&mut self, seen: &mut Membership, event: OwnEvent) {
+        match event {
+            OwnEvent::Back => {
+                seen.trouble = None;
+                seen.sees = true;
+            }
+            OwnEvent::Lost(error) => {
+                seen.sees = false;
+                seen.trouble = Some(error);
+            }
+            OwnEvent::NodeSeen(node) => {
+                seen.ready = node.ready;
+                seen.why_not_ready.clone_from(&node.ready_reason);
+                seen.labels.node_seen(&node);
+            }
+            OwnEvent::NodeGone => {
+                seen.ready = false;
+                "the cluster has no Node of this name yet".clone_into(&mut seen.why_not_ready);
+            }
+            OwnEvent::PodSeen(pod) => {
+                for (name, reports) in seen.pods.seen(*pod) {
+                    let _ = self.queue.send(Message::Pods(name, reports)).await;
+                }
+            }
+            OwnEvent::PodGone { uid, .. } => {
+                for (name, reports) in seen.pods.gone(&uid) {
+                    let _ = self.queue.send(Message::Pods(name, reports)).await;
+                }
+            }
+        }
+    }
+
+    /// The kubelet renews its certificate by itself; the copy on /host follows.
+    fn keep_credentials(&self) {
+        if let Err(error) = self.files.save_credentials() {
+            warn!(%error, "the node's certificate is not kept on /host: after a SONiC upgrade a token is needed");
+        }
+    }
+
+    async fn say_membership(&mut self, server: &ServerAddress, seen: &Membership) {
+        let why = match &seen.trouble {
+            // Its first certificate is on its way: that is no trouble yet.
+            Some(ClusterError::NoCredentials { .. }) => {
+                Some("waiting for the cluster to sign the node's certificate".to_owned())
+            }
+            Some(error) => Some(error.to_string()),
+            None if !seen.sees => Some("asking the API server".to_owned()),
+            None if !seen.ready => Some(format!("the node is not Ready: {}", seen.why_not_ready)),
+            None => None,
+        };
+        self.say(Some(server), seen.connected(), why.as_deref()).await;
+    }
+
+    /// Says how it goes where it has become different: in the row, in the log, and to the loop.
+    async fn say(&mut self, server: Option<&ServerAddress>, connected: bool, why: Option<&str>) {
+        let status = ServerStatus {
+            ip: server.map(|server| server.host()),
+            port: server.map(ServerAddress::port),
+            connected,
+            update_time: None,
+            reason: why.map(ToOwned::to_owned),
+        };
+        let was_connected = self.status.as_ref().map(|status| status.connected);
+        if self.status.as_ref() == Some(&status) && self.row_says(&status) {
+            return;
+        }
+        let said = self.switch().and_then(|mut switch| switch.set_server_status(&status).map_err(trouble));
+        if let Err(why) = said {
+            info!(%why, "the state of the membership could not be written; trying again");
+            return;
+        }
+        match (server, why) {
+            _ if self.status.as_ref() == Some(&status) => {}
+            (Some(server), Some(why)) => info!(%server, connected, "cluster: {why}"),
+            (Some(server), None) => {
+                info!(%server, connected, "cluster: the node is Ready and the API server answers")
+            }
+            (None, _) => info!("cluster: none"),
+        }
+        self.status = Some(status);
+        if was_connected != Some(connected) {
+            let _ = self.queue.send(Event::Everything.into()).await;
+        }
+    }
+
+    /// Redis may have lost what was said.
+    fn row_says(&self, status: &ServerStatus) -> bool {
+        let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
+        row.is_ok_and(|row| {
+            row.is_some_and(|row| row.connected == status.connected && row.reason == status.reason)
+        })
+    }
+}
+
+/// What is seen of the cluster.
+#[derive(Default)]
+struct Membership {
+    sees: bool,
+    ready: bool,
+    why_not_ready: String,
+    trouble: Option<ClusterError>,
+    labels: Labels,
+    pods: Pods,
+}
+
+impl Membership {
+    /// The truth of now: the API answers and the node is Ready.
+    fn connected(&self) -> bool {
+        self.sees && self.ready && self.trouble.is_none()
+    }
+}
+
+fn pin_fits(invitation: &Invitation, ca: &switchyard_cluster::CaCertificate) -> bool {
+    invitation.pin.as_ref().is_none_or(|pin| ca.pins().contains(pin))
+}
+
+fn node_name(switch: &mut Switch) -> Result<NodeName, Trouble> {
+    let configured = switch.node_name().map_err(trouble)?;
+    let name = match configured {
+        Some(name) => name,
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(trouble)?,
+    };
+    NodeName::from_host_name(name.trim()).map_err(trouble)
+}
+
+async fn systemd() -> Result<Units, Trouble> {
+    Ok(Units::connect().await.map_err(trouble)?.deadline(Duration::from_mins(2)))
+}

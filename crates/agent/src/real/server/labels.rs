@@ -1,0 +1,168 @@
+//! The node's labels: those of KUBE_LABELS, made valid, and nothing else of ours (SONIC.md 2.5, 5.6).
+//!
+//! Labels that others put there stay. Those that we have put there are listed in an annotation of the Node, so that one
+//! that is wanted no more is taken off, be it years and a new SONiC image later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use switchyard_cluster::{
+    Backoff, Client, ClusterError, LabelKey, LabelValue, Node, SwitchFacts, identity_labels, label_value,
+    random,
+};
+use switchyard_core::Knobs;
+use switchyard_sonic::{Paths, SonicError, Switch, sonic_version};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::real::trouble;
+use crate::world::Trouble;
+
+/// Lists the labels that are ours.
+const OURS: &str = "switchyard.sonic/labels";
+
+/// What is wanted and what is there.
+pub(super) struct Labels {
+    backoff: Backoff,
+    /// When what failed is tried again.
+    retry: Option<Instant>,
+    /// Rows or Node have changed since they were last compared.
+    stale: bool,
+    there: BTreeMap<String, String>,
+    ours: BTreeSet<String>,
+    told: Option<String>,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self::of(&Knobs::default())
+    }
+}
+
+impl Labels {
+    pub(super) fn of(knobs: &Knobs) -> Self {
+        Self {
+            backoff: Backoff::new(knobs.retry_labels, Knobs::RETRY_MAX),
+            retry: None,
+            stale: true,
+            there: BTreeMap::new(),
+            ours: BTreeSet::new(),
+            told: None,
+        }
+    }
+
+    /// When to come again although nothing happens.
+    pub(super) fn retry_in(&self) -> Option<Duration> {
+        self.retry.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn rows_changed(&mut self) {
+        self.stale = true;
+    }
+
+    pub(super) fn node_seen(&mut self, node: &Node) {
+        self.stale = true;
+        self.there.clone_from(&node.labels);
+        let list = node.annotations.get(OURS).map(String::as_str).unwrap_or_default();
+        self.ours = list.split(',').filter(|key| !key.is_empty()).map(ToOwned::to_owned).collect();
+    }
+
+    /// Makes the node's labels so. What fails is said once and tried again.
+    pub(super) async fn apply(&mut self, paths: &Paths, client: &Client) {
+        if !self.stale || self.retry.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        match self.write(paths, client).await {
+            Ok(()) => {
+                self.stale = false;
+                self.retry = None;
+                self.told = None;
+                self.backoff.reset();
+            }
+            Err(Trouble(why)) => {
+                self.retry = Some(Instant::now() + self.backoff.next(random()));
+                if self.told.as_ref() != Some(&why) {
+                    warn!(%why, "the node's labels could not be written; trying again");
+                    self.told = Some(why);
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Trouble> {
+        let wanted = wanted(paths).map_err(trouble)?;
+        let keys: BTreeSet<String> = wanted.keys().map(|key| key.as_str().to_owned()).collect();
+        let mut labels: BTreeMap<LabelKey, Option<LabelValue>> =
+            wanted.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        for key in self.ours.difference(&keys).filter_map(|key| LabelKey::parse(key).ok()) {
+            labels.insert(key, None);
+        }
+        let same = |(key, value): (&LabelKey, &Option<LabelValue>)| {
+            self.there.get(key.as_str()).map(String::as_str) == value.as_ref().map(LabelValue::as_str)
+        };
+        if keys == self.ours && labels.iter().all(same) {
+            return Ok(());
+        }
+        // First the list: a label that is on it and not on the node does no harm, one that is forgotten would stay.
+        let listed: BTreeSet<_> = keys.union(&self.ours).cloned().collect();
+        self.list(client, &listed).await.map_err(trouble)?;
+        if client.set_labels(&labels).await.map_err(trouble)? {
+            let told = |(key, value): (&LabelKey, &Option<LabelValue>)| match value {
+                Some(value) => format!("{key}={value}"),
+                None => format!("{key}-"),
+            };
+            info!("node labels: {}", labels.iter().map(told).collect::<Vec<_>>().join(" "));
+        }
+        self.list(client, &keys).await.map_err(trouble)?;
+        self.there.extend(
+            labels.iter().filter_map(|(key, value)| {
+                Some((key.as_str().to_owned(), value.as_ref()?.as_str().to_owned()))
+            }),
+        );
+        self.ours = keys;
+        Ok(())
+    }
+
+    async fn list(&self, client: &Client, keys: &BTreeSet<String>) -> Result<(), ClusterError> {
+        if *keys == self.ours {
+            return Ok(());
+        }
+        let Ok(annotation) = LabelKey::parse(OURS) else { return Ok(()) };
+        let list = keys.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        client.set_annotations(&BTreeMap::from([(annotation, Some(list))])).await.map(drop)
+    }
+}
+
+/// All labels of the rows, after what the switch says of itself has been put there too.
+fn wanted(paths: &Paths) -> Result<BTreeMap<LabelKey, LabelValue>, SonicError> {
+    let mut switch = Switch::open(paths.clone())?;
+    say_who_we_are(paths, &mut switch)?;
+    let mut wanted = BTreeMap::new();
+    for (key, value) in switch.labels()? {
+        match LabelKey::parse(&key) {
+            Ok(key) if !key.is_kubernetes_own() => {
+                wanted.insert(key, label_value(&value));
+            }
+            Ok(_) | Err(_) => warn!(label = %key, "no node label: Kubernetes would refuse it"),
+        }
+    }
+    Ok(wanted)
+}
+
+fn say_who_we_are(paths: &Paths, switch: &mut Switch) -> Result<(), SonicError> {
+    let version = sonic_version(&paths.etc_sonic).ok();
+    let mut metadata = |field| switch.metadata(field);
+    let (hwsku, kind, platform) = (metadata("hwsku")?, metadata("type")?, metadata("platform")?);
+    let facts = SwitchFacts {
+        sonic_version: version.as_ref().and_then(|version| version.build_version()),
+        hwsku: hwsku.as_deref(),
+        deployment_type: kind.as_deref(),
+        platform: platform.as_deref(),
+    };
+    for (key, value) in identity_labels(&facts) {
+        if switch.label(key.as_str())?.as_deref() != Some(value.as_str()) {
+            switch.set_label(key.as_str(), value.as_str())?;
+        }
+    }
+    Ok(())
+}

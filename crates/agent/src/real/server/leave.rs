@@ -1,0 +1,100 @@
+//! Leaving a cluster: features come home first, then what made the switch a node goes. Each step can run twice.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use switchyard_cluster::{Client, Invitation};
+use switchyard_core::CurrentOwner;
+use switchyard_engine::{Engine, SOCKET};
+use switchyard_sonic::SonicError;
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::{KUBELET, Side, node_name, systemd};
+use crate::real::trouble;
+use crate::world::{Event, Trouble};
+
+/// How long features may take to come home: stops with their grace, starts one after the other.
+const HOME_MAX: Duration = Duration::from_mins(5);
+
+impl Side {
+    /// Leaves. A server that is away or forbids the last step does not keep the switch.
+    pub(super) async fn leave(&mut self) -> Result<(), Trouble> {
+        let Some(server) = self.files.joined_to() else { return Ok(()) };
+        info!(%server, "leaving the cluster");
+        self.leaving.store(true, Ordering::Relaxed);
+        self.say(Some(&server), false, Some("the switch leaves its cluster")).await;
+        let systemd = systemd().await?;
+        match systemd.stop(KUBELET).await {
+            // Somebody took it away already.
+            Ok(_) | Err(SonicError::NoSuchUnit { .. }) => {}
+            Err(error) => return Err(trouble(error)),
+        }
+        self.everything_comes_home().await?;
+        let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
+        engine.remove_pods().await.map_err(trouble)?;
+        let node = node_name(&mut self.switch()?)?;
+        if let Err(error) = Client::new(server, node, self.files.clone()).delete_node().await {
+            warn!(%error, "the cluster still has this switch's Node");
+        }
+        let changed = self.files.forget().map_err(trouble)?;
+        if changed.unit {
+            systemd.daemon_reload().await.map_err(trouble)?;
+        }
+        info!("the switch has left its cluster");
+        Ok(())
+    }
+
+    /// Leaves one cluster for another, whose token stays.
+    pub(super) async fn leave_keeping_invitation(&mut self, invitation: &Invitation) -> Result<(), Trouble> {
+        self.leave().await?;
+        if let Some(token) = &invitation.token {
+            self.files.save_token(token).map_err(trouble)?;
+        }
+        Ok(())
+    }
+
+    /// Has the loop bring features home and waits until no row says that a pod runs one that has a home.
+    async fn everything_comes_home(&mut self) -> Result<(), Trouble> {
+        let deadline = Instant::now() + HOME_MAX;
+        let mut watch = self.switch()?.watch().await.map_err(trouble)?;
+        let _ = self.queue.send(Event::Everything.into()).await;
+        loop {
+            let away = self.away()?;
+            if away.is_empty() {
+                return Ok(());
+            }
+            match timeout_at(deadline, watch.next()).await {
+                Ok(changed) => drop(changed.map_err(trouble)?),
+                Err(_) => {
+                    warn!(features = %away.join(", "), "still run as pods; they are stopped now");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The features that a pod runs although the local image may step in.
+    fn away(&self) -> Result<Vec<String>, Trouble> {
+        let mut switch = self.switch()?;
+        let mut away = Vec::new();
+        for feature in switch.feature_names().map_err(trouble)? {
+            // A row that cannot be read says nothing that could be waited for.
+            let Ok(Some(config)) = switch.feature_config(&feature) else { continue };
+            if !config.fallback {
+                continue;
+            }
+            let scope = switchyard_core::Scope {
+                global: config.has_global_scope,
+                per_asic: config.has_per_asic_scope,
+            };
+            for instance in switchyard_core::instances_of(&feature, scope, switch.asics()) {
+                let row = switch.feature_state(&instance).ok().flatten().unwrap_or_default();
+                if row.current_owner == CurrentOwner::Kube {
+                    away.push(instance.to_string());
+                }
+            }
+        }
+        Ok(away)
+    }
+}

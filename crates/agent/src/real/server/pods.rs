@@ -1,0 +1,71 @@
+//! The pods of this node, by the names of their containers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use switchyard_cluster::{Client, PodCondition, PodName, PodSeen};
+use switchyard_core::{ContainerId, Reason};
+use tracing::info;
+
+use crate::world::PodReport;
+
+/// Where features' pods live.
+const NAMESPACE: &str = "sonic";
+/// The condition in which a pod is told why it waits, or that it has its turn.
+const CONDITION: &str = "switchyard.sonic/Turn";
+
+/// What is seen.
+#[derive(Default)]
+pub(super) struct Pods {
+    seen: BTreeMap<String, PodSeen>,
+}
+
+impl Pods {
+    /// A pod is as told; what there is now of each name that it concerns.
+    pub(super) fn seen(&mut self, pod: PodSeen) -> Vec<(String, Vec<PodReport>)> {
+        let uid = pod.uid.clone();
+        let before = self.seen.insert(uid.clone(), pod);
+        let now = self.seen.get(&uid);
+        let names = before.iter().chain(now).flat_map(names).collect();
+        self.reports(&names)
+    }
+
+    /// A pod is gone.
+    pub(super) fn gone(&mut self, uid: &str) -> Vec<(String, Vec<PodReport>)> {
+        let before = self.seen.remove(uid);
+        let names = before.iter().flat_map(names).collect();
+        self.reports(&names)
+    }
+
+    fn reports(&self, names: &BTreeSet<String>) -> Vec<(String, Vec<PodReport>)> {
+        let of_name = |name: &String| {
+            let containers = self.seen.values().filter(|pod| pod.namespace == NAMESPACE);
+            let containers = containers.flat_map(|pod| &pod.containers).filter(|one| one.name == *name);
+            let report = |id: &String, ready| Some(PodReport { id: ContainerId::parse(id).ok()?, ready });
+            containers.filter_map(|one| report(one.id.as_ref()?, one.ready)).collect()
+        };
+        names.iter().map(|name| (name.clone(), of_name(name))).collect()
+    }
+
+    /// Tells a pod why it waits. A cluster that does not take the word is told of once more the next time it changes.
+    pub(super) async fn tell(&self, client: &Client, container: &ContainerId, why: Option<Reason>) {
+        let is_it = |id: &Option<String>| {
+            id.as_ref().and_then(|id| ContainerId::parse(id).ok()).is_some_and(|id| id.same_as(container))
+        };
+        let of_it = |pod: &&PodSeen| pod.containers.iter().any(|one| is_it(&one.id));
+        let Some(pod) = self.seen.values().find(of_it) else { return };
+        let (reason, message) = match why {
+            Some(why) => (why.word(), why.to_string()),
+            None => (Reason::HasTurn.word(), "nothing keeps the pod out".to_owned()),
+        };
+        let name = PodName { namespace: &pod.namespace, name: &pod.name };
+        let condition =
+            PodCondition { kind: CONDITION, status: why.is_none(), reason: &reason, message: &message };
+        if let Err(error) = client.set_pod_condition(name, &condition).await {
+            info!(pod = %pod.name, %error, "the pod was not told why it waits");
+        }
+    }
+}
+
+fn names(pod: &PodSeen) -> impl Iterator<Item = String> + '_ {
+    pod.containers.iter().map(|container| container.name.clone())
+}
