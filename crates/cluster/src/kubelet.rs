@@ -101,7 +101,8 @@ impl KubeletFiles {
         Self { root: root.into() }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    /// The place of a file of the switch.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 

@@ -8,6 +8,7 @@ mod address;
 mod backoff;
 mod client;
 mod discover;
+pub mod doctor;
 mod error;
 mod forms;
 mod https;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::server::{Authority, Pair, Reply, Server, closed_port, mute};
 
-const TOKEN: &str = "abcdef.0123456789abcdef";
+pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
 const SECRET: &str = "0123456789abcdef";
 
 /// The first bytes of a plain HTTP server's answer to a TLS client.
@@ -27,7 +27,7 @@ fn pin(authority: &Authority) -> CaPin {
 }
 
 /// As kubeadm writes it, signed with this token.
-fn cluster_info(pem: &str, signer: &Token) -> String {
+pub(crate) fn cluster_info(pem: &str, signer: &Token) -> String {
     let kubeconfig = format!(
         "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {}\n    server: https://x:6443\n  name: \"\"\nkind: Config\n",
         STANDARD.encode(pem)

@@ -31,6 +31,10 @@ impl Joined {
         joined
     }
 
+    pub(crate) fn files(&self) -> KubeletFiles {
+        KubeletFiles::below(self.root.path())
+    }
+
     fn gets_certificate(&self, authority: &Authority, user: &str, hours: i64) {
         let pki = self.root.path().join("var/lib/kubelet/pki");
         fs::create_dir_all(&pki).unwrap();
