@@ -5,6 +5,7 @@ mod asics;
 mod bad_input;
 mod boot;
 mod cluster;
+mod config;
 mod crash;
 mod dependencies;
 mod facts;
@@ -51,6 +52,7 @@ pub fn all() -> Vec<Scenario> {
         generated::SCENARIOS,
         generated_boot::SCENARIOS,
         looks::SCENARIOS,
+        config::SCENARIOS,
         package::SCENARIOS,
     ]
     .concat()

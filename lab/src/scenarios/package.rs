@@ -32,7 +32,7 @@ fn help_is_there(switch: &Switch) -> Result<()> {
     for (program, verbs) in [
         ("container", "start stop wait kill id inspect exec logs state list"),
         ("system", "service container"),
-        ("switchyard", "container system gate watch generate completions"),
+        ("switchyard", "container system config show gate watch generate completions"),
     ] {
         let help = switch.ok(&format!("{program} --help"))?;
         switch.ok(&format!(
