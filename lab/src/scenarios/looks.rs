@@ -30,7 +30,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Each question with the keys of its answer, or of each line of its answer.
-const QUESTIONS: [(&str, &str); 7] = [
+const QUESTIONS: [(&str, &str); 14] = [
     (
         "container list",
         "asic container_id current_owner feature name remote_state running set_owner state system_state update_time \
@@ -53,6 +53,17 @@ const QUESTIONS: [(&str, &str); 7] = [
         "switchyard generate render /usr/share/doc/switchyard/examples/features.d/probe.toml",
         "content mode path",
     ),
+    (
+        "switchyard show feature status",
+        "auto_restart container_id container_version current_owner name outcome remote_state set_owner state \
+         system_state update_time",
+    ),
+    ("switchyard show feature config", "auto_restart fallback kube_update name set_owner state"),
+    ("switchyard show feature autorestart", "auto_restart name"),
+    ("switchyard show kubernetes server config", "configured disable insecure ip port"),
+    ("switchyard show kubernetes server status", "connected ip known port reason update_time"),
+    ("switchyard show kubernetes labels", "name value"),
+    ("switchyard show kubernetes status", "ca_pin connected features node reason server since token"),
 ];
 
 fn ask(switch: &Switch, question: &str) -> Result<Value> {
