@@ -34,7 +34,8 @@ pub struct BadPort(String);
 impl ServerHost {
     /// Takes an address without brackets, port, zone or scheme.
     pub fn parse(text: &str) -> Result<Self, BadHost> {
-        if text.parse::<IpAddr>().is_ok() || is_dns_name(text) {
+        let is_one_place = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+        if text.parse().map_or_else(|_| is_dns_name(text), is_one_place) {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadHost(text.chars().take(NAME_MAX).collect()))
@@ -251,6 +252,9 @@ mod tests {
             " ",
             "10.0.0",
             "10.0.0.256",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
             "10.0.0.5:6443",
             "10.0.0.5/24",
             "[fd00::5]",

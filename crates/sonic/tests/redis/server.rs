@@ -47,9 +47,9 @@ fn what_is_there_already_is_not_written_again() {
     assert!(switch.add_label(&label).unwrap());
     assert!(switch.set_server_status(&status).unwrap());
     let writes = || -> u64 {
-        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut fixture.host.raw()).unwrap();
+        let counts: String = redis::cmd("INFO").arg("commandstats").query(&mut fixture.host.raw()).unwrap();
         let calls = |line: &str| line.split(['=', ',']).nth(1).and_then(|calls| calls.parse::<u64>().ok());
-        stats
+        counts
             .lines()
             .filter(|line| line.starts_with("cmdstat_h") && !line.contains("get"))
             .filter_map(calls)
