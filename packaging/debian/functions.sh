@@ -9,6 +9,9 @@ ORIGINAL=/usr/local/bin/container.sonic
 TECHSUPPORT=/usr/local/bin/debug-dump/switchyard
 MODEL=/usr/local/yang-models/sonic-feature-switchyard.yang
 SHARE=/usr/share/switchyard
+# A unit in /etc counts instead of one of the same name in /lib, which is SONiC's and stays untouched.
+AGENT=/etc/systemd/system/ctrmgrd.service
+WANTED=/etc/systemd/system/sonic.target.wants/ctrmgrd.service
 
 # Whether the other variant (with or without Kubernetes) is about to have, or has, what this one gives up.
 other_variant_stays() {
@@ -42,9 +45,33 @@ take_over() {
     place_link "$TECHSUPPORT" "$SHARE/techsupport"
     # Where there are no models nobody reads ours.
     [ ! -d "${MODEL%/*}" ] || place_link "$MODEL" "$SHARE/yang/${MODEL##*/}"
+    # Only the variant with Kubernetes support has an agent.
+    if [ -e "$SHARE/ctrmgrd.service" ]; then
+        mkdir -p "${WANTED%/*}"
+        place_link "$AGENT" "$SHARE/ctrmgrd.service"
+        # Where SONiC's is wanted already, ours is.
+        [ -L "$WANTED" ] || place_link "$WANTED" "$AGENT"
+    else
+        no_agent
+    fi
+}
+
+no_agent() {
+    ! points_to "$WANTED" "$AGENT" || rm -f "$WANTED"
+    ! points_to "$AGENT" "$SHARE/ctrmgrd.service" || rm -f "$AGENT"
+    rm -f "$AGENT.switchyard-new" "$WANTED.switchyard-new"
+    rmdir "${WANTED%/*}" 2>/dev/null || true
+}
+
+# A systemd that runs follows: the agent that counts now, SONiC's or ours, runs if one ran, or if ours is new.
+follow_agent() { # VERB
+    [ -d /run/systemd/system ] || return 0
+    systemctl daemon-reload
+    systemctl --no-block "$1" ctrmgrd.service 2>/dev/null || true
 }
 
 give_back() {
+    no_agent
     if [ -e "$ORIGINAL" -o -L "$ORIGINAL" ]; then
         if points_to "$CONTAINER" /usr/bin/switchyard || [ ! -e "$CONTAINER" ]; then
             mv -f -T "$ORIGINAL" "$CONTAINER"

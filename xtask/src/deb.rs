@@ -24,6 +24,7 @@ pub(crate) struct Variant {
     summary: &'static str,
     text: &'static str,
     cargo: &'static [&'static str],
+    kubernetes: bool,
 }
 
 const WITH_KUBERNETES: Variant = Variant {
@@ -32,6 +33,7 @@ const WITH_KUBERNETES: Variant = Variant {
     summary: "decides who runs each container of a SONiC switch",
     text: "This variant can hand features over to Kubernetes.",
     cargo: &[],
+    kubernetes: true,
 };
 
 const STANDALONE: Variant = Variant {
@@ -40,6 +42,7 @@ const STANDALONE: Variant = Variant {
     summary: "decides who runs each container of a SONiC switch (without Kubernetes)",
     text: "This variant was built without Kubernetes support.",
     cargo: &["--no-default-features"],
+    kubernetes: false,
 };
 
 /// Builds the package and gives its path. Cargo builds only what changed.
@@ -87,6 +90,11 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
     tree.copy(&source.join("tmpfiles.d/switchyard.conf"), "usr/lib/tmpfiles.d/switchyard.conf", 0o644)?;
     tree.copy(&source.join("techsupport/switchyard"), "usr/share/switchyard/techsupport", 0o755)?;
     tree.copy_all(&source.join("yang"), "usr/share/switchyard/yang")?;
+
+    if variant.kubernetes {
+        tree.copy(&source.join("systemd/ctrmgrd.service"), "usr/share/switchyard/ctrmgrd.service", 0o644)?;
+        tree.copy_all(&source.join("cluster"), "usr/share/switchyard/cluster")?;
+    }
 
     let doc = format!("usr/share/doc/{}", variant.package);
     tree.copy_all(&source.join("examples"), &format!("{doc}/examples"))?;

@@ -4,11 +4,13 @@
 //! Killed at any moment, the next start carries on: nothing that matters is kept only here.
 
 mod agent;
+mod invitation;
 mod real;
 mod track;
 mod world;
 
 pub use agent::Agent;
+pub use invitation::{host_name, invitation, kubelet_files};
 pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};
 
 /// Runs the agent on this switch until it is told to end. Needs a tokio runtime.

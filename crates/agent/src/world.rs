@@ -12,6 +12,11 @@ use switchyard_core::{ContainerId, FeatureName, Instance, Phase, Reason, Unit, V
 #[error("{0}")]
 pub struct Trouble(pub String);
 
+/// Any error, as trouble.
+pub(crate) fn trouble(error: impl std::fmt::Display) -> Trouble {
+    Trouble(error.to_string())
+}
+
 /// What happened. A hint where to look, never a fact to act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

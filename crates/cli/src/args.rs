@@ -50,6 +50,20 @@ pub(crate) enum Applet {
     Config(Config),
     /// Show features, as SONiC's own show does
     Show(Show),
+    /// Move features between this switch and Kubernetes: the daemon ctrmgrd.service
+    #[cfg(feature = "kubernetes")]
+    #[command(after_help = "systemd runs it; by hand it does the same until SIGTERM, with its log on standard error where \
+        there is no syslog.\n\nIts numbers are in /etc/sonic/remote_ctr.config.json.")]
+    Agent,
+    /// Check what joining a cluster needs, and say what is missing
+    #[cfg(feature = "kubernetes")]
+    #[command(after_help = "Examples:\n  switchyard doctor\n  switchyard doctor -o json\n\n\
+        Ends with 1 if something is missing. Asks the configured server, and changes nothing.")]
+    Doctor {
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+        output: Output,
+    },
     /// Run a payload inside an image once the switch lets it: records up before and down after
     #[command(after_help = "Examples:\n  switchyard gate telemetry -- /usr/bin/telemetry -port 8080\n\n\
         RUNTIME_OWNER says who started the container (local, or kube if unset), IMAGE_VERSION which version it is.")]
@@ -234,6 +248,16 @@ pub(crate) enum ServiceVerb {
     Mask(Name),
     /// Make it possible to start again
     Unmask(Name),
+    /// Let a version in that Kubernetes brings and that is held or blocked
+    #[cfg(feature = "kubernetes")]
+    #[command(after_help = "Examples:\n  system service accept snmp\n  system service accept snmp 20250510.07\n\n\
+        Without a version the one that waits now. It counts until that version fails here again.")]
+    Accept {
+        #[command(flatten)]
+        name: Name,
+        /// The version that is let in
+        version: Option<String>,
+    },
     /// List the features
     List,
     /// Print its journal

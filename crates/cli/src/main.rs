@@ -2,10 +2,14 @@
 //!
 //! Holds no rule: what may run is `core`'s to say, what is and what is done goes through `sonic` and `engine`.
 
+#[cfg(feature = "kubernetes")]
+mod agent;
 mod args;
 mod click;
 mod config;
 mod container;
+#[cfg(feature = "kubernetes")]
+mod doctor;
 mod error;
 mod generate;
 mod inside;
@@ -75,6 +79,10 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
         Applet::System(args) => system(args),
         Applet::Config(args) => config::main(&args),
         Applet::Show(args) => show::main(&args),
+        #[cfg(feature = "kubernetes")]
+        Applet::Agent => agent::main(),
+        #[cfg(feature = "kubernetes")]
+        Applet::Doctor { output } => doctor::main(output),
         Applet::Gate(args) => inside::gate(&args),
         Applet::Watch(args) => inside::watch(&args),
         Applet::Generate(args) => generate::main(&args),

@@ -179,6 +179,16 @@ impl Switch {
         Ok(!fields.is_empty())
     }
 
+    /// Wakes whoever listens to the server's configuration, after something changed that stands elsewhere: a field is
+    /// written again as it is. Nothing happens if there is none.
+    pub fn announce_server(&mut self) -> Result<(), SonicError> {
+        let fields = self.raw_server_config()?;
+        match fields.iter().next() {
+            Some((field, value)) => self.db(None, CONFIG)?.set(SERVER_TABLE, SERVER_KEY, &[(field, value)]),
+            None => Ok(()),
+        }
+    }
+
     /// How it goes with the server; none if nobody has said since the boot.
     pub fn server_status(&mut self) -> Result<Option<ServerStatus>, SonicError> {
         let fields = self.raw_server_status()?;

@@ -246,6 +246,13 @@ impl Switch {
         Changes::subscribe(channels).await
     }
 
+    /// Hears of changes to what is said of the Kubernetes server. Read it after this returns. Needs a tokio runtime.
+    pub async fn server_changes(&self) -> Result<Changes, SonicError> {
+        let state = self.host.address(STATE)?.clone();
+        let key = state.key(SERVER_TABLE, SERVER_KEY);
+        Changes::subscribe(vec![Channel::of(&state, &key)]).await
+    }
+
     /// Hears of changes to anything that a decision about any feature may rest on. Look at everything after this
     /// returns: no change is missed then. Needs a tokio runtime.
     pub async fn watch(&self) -> Result<Watch, SonicError> {

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World};
+use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World, trouble};
 use notify::Systemd;
 
 /// How many events may wait. Whoever fills the queue waits, and nothing is lost.
@@ -95,16 +95,12 @@ pub(crate) async fn run() -> Result<(), Trouble> {
     real.say_down_before_pods_come().await;
     let mut agent = crate::Agent::new(knobs);
     agent.step(&mut real, Event::Everything).await;
-    real.systemd.ready();
+    notify::ready();
     real.member.go();
     tokio::select! {
         never = agent.run(&mut real) => match never {},
         ended = notify::told_to_end() => ended.map_err(trouble),
     }
-}
-
-pub(crate) fn trouble(error: impl std::fmt::Display) -> Trouble {
-    Trouble(error.to_string())
 }
 
 impl Real {
@@ -162,14 +158,11 @@ impl World for Real {
             let nap = self.systemd.watchdog().map_or(left, |watchdog| left.min(watchdog));
             let message = timeout(nap, self.messages.recv()).await;
             self.systemd.alive();
-            match message {
-                Ok(Some(message)) => {
-                    if let Some(event) = self.translate(message) {
-                        return event;
-                    }
-                }
-                // The queue cannot end: this very struct holds a sender.
-                Ok(None) | Err(_) => {}
+            // The queue cannot end: this very struct holds a sender.
+            if let Ok(Some(message)) = message
+                && let Some(event) = self.translate(message)
+            {
+                return event;
             }
             if self.now() >= until {
                 return Event::Time;

@@ -1,18 +1,11 @@
 //! Carries out the core's plan to make a pod's image the local one. A plan that is cut short is made anew.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use switchyard_core::{ContainerId, Instance, NativeStep, NativeView, NotNow, go_native, local_repository};
 use switchyard_engine::{Engine, Removal};
-use switchyard_sonic::{Paths, Switch};
+use switchyard_sonic::{Paths, Switch, image_names};
 use tracing::{info, warn};
 
-use super::trouble;
-use crate::world::Trouble;
-
-/// Which image the control script of each feature starts (SONIC.md 5.10).
-const IMAGE_NAMES: &str = "/usr/share/sonic/templates/ctr_image_names.json";
+use crate::world::{Trouble, trouble};
 
 /// Whether it is done, or need not be.
 pub(super) async fn go(paths: &Paths, engine: Engine, instance: &Instance, pod: &ContainerId) -> bool {
@@ -40,13 +33,13 @@ async fn try_it(
     let name = instance.container_name();
     let local = engine.container(&name).await.map_err(trouble)?;
     let made_from = local.and_then(|container| container.image);
-    let names = image_names()?;
+    let names = image_names(paths).map_err(trouble)?;
     let row = switch.feature_state(instance).map_err(trouble)?.unwrap_or_default();
     let images = engine.images().await.map_err(trouble)?;
     let containers = engine.used_images().await.map_err(trouble)?;
     let image = engine.image_of(pod.as_str()).await.map_err(trouble)?;
     let Some(pod_image) = images.iter().find(|one| Some(&one.id) == image.as_ref()) else { return Ok(false) };
-    let listed = names.get(instance.feature.as_str()).map(String::as_str);
+    let listed = names.get(&instance.feature).map(String::as_str);
     let local = local_repository(listed, made_from.as_deref(), pod_image, &images);
     let view = NativeView {
         instance,
@@ -82,24 +75,19 @@ async fn carry_out(
             let written = switch.write_state(instance, change).map_err(trouble)?;
             if written { Ok(()) } else { Err(Trouble("its row changed meanwhile".to_owned())) }
         }
-        NativeStep::Untag(name) => left_alone(engine.untag(name).await.map_err(trouble)?, &name.to_string()),
+        NativeStep::Untag(name) => {
+            tell_if_used(engine.untag(name).await.map_err(trouble)?, &name.to_string());
+            Ok(())
+        }
         NativeStep::RemoveImage(image) => {
-            left_alone(engine.remove_image(image).await.map_err(trouble)?, image.short())
+            tell_if_used(engine.remove_image(image).await.map_err(trouble)?, image.short());
+            Ok(())
         }
     }
 }
 
-fn left_alone(removal: Removal, image: &str) -> Result<(), Trouble> {
+fn tell_if_used(removal: Removal, image: &str) {
     if matches!(removal, Removal::InUse) {
         info!(image, "not removed: a container was made from it meanwhile");
-    }
-    Ok(())
-}
-
-/// A switch without the file has features whose containers say it themselves.
-fn image_names() -> Result<BTreeMap<String, String>, Trouble> {
-    match std::fs::read_to_string(Path::new(IMAGE_NAMES)) {
-        Ok(text) => serde_json::from_str(&text).map_err(|error| Trouble(format!("{IMAGE_NAMES}: {error}"))),
-        Err(_) => Ok(BTreeMap::new()),
     }
 }

@@ -23,17 +23,17 @@ impl Systemd {
         self.watchdog
     }
 
-    /// The first look is done.
-    pub(crate) fn ready(&self) {
-        say(NotifyState::Ready);
-    }
-
     /// The loop goes round.
     pub(crate) fn alive(&self) {
         if self.watchdog.is_some() {
             say(NotifyState::Watchdog);
         }
     }
+}
+
+/// The first look is done.
+pub(crate) fn ready() {
+    say(NotifyState::Ready);
 }
 
 /// A systemd that does not listen is no reason to stop working.

@@ -14,18 +14,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use switchyard_cluster::{
-    Backoff, CaPin, CgroupDriver, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent,
-    ServerAddress, Settings, discover, local_address_towards, random,
+    Backoff, CgroupDriver, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress,
+    Settings, discover, local_address_towards, random,
 };
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_engine::{Engine, SOCKET};
-use switchyard_sonic::{Credentials, Paths, ServerConfig, ServerStatus, Switch, Units};
+use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{Message, Queue, clock, trouble};
-use crate::world::{Event, Trouble};
+use super::{Message, Queue, clock};
+use crate::invitation::{host_name, invitation, kubelet_files};
+use crate::world::{Event, Trouble, trouble};
 use labels::Labels;
 use pods::Pods;
 
@@ -81,7 +82,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             return;
         }
         let side = Side {
-            files: KubeletFiles::below(root()),
+            files: kubelet_files(),
             paths,
             knobs,
             queue,
@@ -93,11 +94,6 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
         side.run().await;
     });
     Member { leaving, go, kept_out }
-}
-
-/// Where the kubelet's files are; another place only for trials.
-fn root() -> std::path::PathBuf {
-    std::env::var_os("SWITCHYARD_ROOT").filter(|root| !root.is_empty()).map_or_else(|| "/".into(), Into::into)
 }
 
 /// What the operator wants.
@@ -173,17 +169,10 @@ impl Side {
         if !switch.config_initialized().map_err(trouble)? {
             return Err(Trouble("the switch has not loaded its configuration yet".to_owned()));
         }
-        let config = switch.server_config().map_err(trouble)?;
-        let Some(host) = config.wanted() else { return Ok(Wish::None) };
-        let server = ServerAddress::new(host.as_str(), config.port).map_err(trouble)?;
-        Ok(Wish::Join(self.invitation(server, &config)?, node_name(&mut switch)?))
-    }
-
-    fn invitation(&self, server: ServerAddress, config: &ServerConfig) -> Result<Invitation, Trouble> {
-        let token = self.files.saved_token().map_err(trouble)?;
-        let pin = Credentials::of(&self.paths).ca_pin().map_err(trouble)?;
-        let pin = pin.map(|pin| CaPin::parse(&pin.to_string())).transpose().map_err(trouble)?;
-        Ok(Invitation { server, token, pin, insecure: config.insecure })
+        match invitation(&self.paths, &mut switch)? {
+            Some(invitation) => Ok(Wish::Join(invitation, node_name(&mut switch)?)),
+            None => Ok(Wish::None),
+        }
     }
 
     async fn belong_to_none(&mut self) -> Result<(), Trouble> {
@@ -353,7 +342,7 @@ impl Side {
     /// Says how it goes where it has become different: in the row, in the log, and to the loop.
     async fn say(&mut self, server: Option<&ServerAddress>, connected: bool, why: Option<&str>) {
         let status = ServerStatus {
-            ip: server.map(|server| server.host()),
+            ip: server.map(ServerAddress::host),
             port: server.map(ServerAddress::port),
             connected,
             update_time: None,
@@ -372,7 +361,7 @@ impl Side {
             _ if self.status.as_ref() == Some(&status) => {}
             (Some(server), Some(why)) => info!(%server, connected, "cluster: {why}"),
             (Some(server), None) => {
-                info!(%server, connected, "cluster: the node is Ready and the API server answers")
+                info!(%server, connected, "cluster: the node is Ready and the API server answers");
             }
             (None, _) => info!("cluster: none"),
         }
@@ -414,12 +403,7 @@ fn pin_fits(invitation: &Invitation, ca: &switchyard_cluster::CaCertificate) -> 
 }
 
 fn node_name(switch: &mut Switch) -> Result<NodeName, Trouble> {
-    let configured = switch.node_name().map_err(trouble)?;
-    let name = match configured {
-        Some(name) => name,
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname").map_err(trouble)?,
-    };
-    NodeName::from_host_name(name.trim()).map_err(trouble)
+    NodeName::from_host_name(&host_name(switch)?).map_err(trouble)
 }
 
 async fn systemd() -> Result<Units, Trouble> {

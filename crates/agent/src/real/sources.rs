@@ -98,7 +98,7 @@ pub(super) async fn units(mut names: watch::Receiver<Vec<String>>, queue: Queue)
                             Some(unit) => { let _ = queue.send(Message::Unit(unit)).await; }
                             None => break,
                         },
-                        changed = names.changed() => match changed {
+                        others = names.changed() => match others {
                             Ok(()) => break,
                             Err(_) => return,
                         },

@@ -137,6 +137,25 @@ The switch joins by itself once address and token are there, and keeps trying wh
         #[command(subcommand)]
         verb: ServerVerb,
     },
+    /// Join the configured server now, and wait until this switch's node is ready
+    #[command(after_help = "Examples:\n  switchyard config kubernetes join\n\n\
+        The switch joins by itself too, as soon as a server is configured. What a join needs: switchyard doctor")]
+    Join {
+        /// How long to wait, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+        timeout: u32,
+    },
+    /// Leave the cluster: features come home first, then what made this switch a node goes
+    #[command(after_help = "Examples:\n  switchyard config kubernetes reset\n\n\
+        Refused while a feature is enabled that nobody could run here: it would stop. --force leaves all the same.")]
+    Reset {
+        /// Leave although features stop for it
+        #[arg(long)]
+        force: bool,
+        /// How long to wait, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+        timeout: u32,
+    },
     /// The labels of this switch's node
     Label {
         #[command(subcommand)]

@@ -4,6 +4,7 @@
 use switchyard_sonic::{CaPin, Credentials, Label, Paths, ServerHost, Switch, parse_port};
 
 use super::args::{KubernetesVerb, LabelVerb, ServerVerb, TokenSource};
+use super::membership;
 use super::token;
 use crate::click::Stop;
 
@@ -12,6 +13,8 @@ pub(super) fn run(verb: &KubernetesVerb) -> Result<(), Stop> {
     match verb {
         KubernetesVerb::Server { verb } => server(verb),
         KubernetesVerb::Label { verb } => label(verb),
+        KubernetesVerb::Join { timeout } => membership::join(*timeout),
+        KubernetesVerb::Reset { force, timeout } => membership::reset(*force, *timeout),
     }
 }
 
@@ -31,7 +34,8 @@ fn server(verb: &ServerVerb) -> Result<(), Stop> {
     }
 }
 
-fn set(field: &str, value: &str) -> Result<(), Stop> {
+/// Writes one field of the server's row.
+pub(super) fn set(field: &str, value: &str) -> Result<(), Stop> {
     Switch::open(Paths::from_env())?.set_server_field(field, value)?;
     Ok(())
 }
@@ -48,7 +52,7 @@ fn set_token(source: &TokenSource) -> Result<(), Stop> {
     } else {
         credentials.set_token(&token::read(source)?)?;
     }
-    Ok(())
+    tell_agent()
 }
 
 fn set_pin(pin: &str) -> Result<(), Stop> {
@@ -58,6 +62,12 @@ fn set_pin(pin: &str) -> Result<(), Stop> {
     } else {
         credentials.set_ca_pin(&CaPin::parse(pin).map_err(|error| Stop::refused(&error))?)?;
     }
+    tell_agent()
+}
+
+/// The agent listens to the server's row alone.
+fn tell_agent() -> Result<(), Stop> {
+    Switch::open(Paths::from_env())?.announce_server()?;
     Ok(())
 }
 

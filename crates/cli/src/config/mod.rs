@@ -8,6 +8,8 @@ mod feature;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 #[cfg(feature = "kubernetes")]
+mod membership;
+#[cfg(feature = "kubernetes")]
 mod token;
 
 use std::process::ExitCode;

@@ -3,6 +3,8 @@
 //! Does its diligence first: is it a feature, is it masked, what goes with it. Units that are no features are
 //! systemctl's own business, and get systemctl itself.
 
+#[cfg(feature = "kubernetes")]
+mod accept;
 mod admin;
 mod control;
 mod explain;
@@ -39,6 +41,10 @@ pub(crate) fn main(args: &Service) -> Result<ExitCode, CliError> {
         ServiceVerb::Unmask(name) => named(&name.name, "unmask", control::unmask),
         ServiceVerb::Enable(name) => named(&name.name, "enable", |known| admin::enable(known, deadline)),
         ServiceVerb::Disable(name) => named(&name.name, "disable", |known| admin::disable(known, deadline)),
+        #[cfg(feature = "kubernetes")]
+        ServiceVerb::Accept { name, version } => {
+            named(&name.name, "accept", |known| accept::main(known, version.as_deref()))
+        }
         ServiceVerb::Status(name) => named(&name.name, "status", |known| status::main(known, args.output)),
         ServiceVerb::Explain(name) => named(&name.name, "explain", |known| explain::main(known, args.output)),
     }

@@ -15,8 +15,7 @@ use switchyard_sonic::{Paths, SonicError, Switch, sonic_version};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::real::trouble;
-use crate::world::Trouble;
+use crate::world::{Trouble, trouble};
 
 /// Lists the labels that are ours.
 const OURS: &str = "switchyard.sonic/labels";

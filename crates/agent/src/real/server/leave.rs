@@ -11,8 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::{KUBELET, Side, node_name, systemd};
-use crate::real::trouble;
-use crate::world::{Event, Trouble};
+use crate::world::{Event, Trouble, trouble};
 
 /// How long features may take to come home: stops with their grace, starts one after the other.
 const HOME_MAX: Duration = Duration::from_mins(5);
@@ -64,13 +63,11 @@ impl Side {
             if away.is_empty() {
                 return Ok(());
             }
-            match timeout_at(deadline, watch.next()).await {
-                Ok(changed) => drop(changed.map_err(trouble)?),
-                Err(_) => {
-                    warn!(features = %away.join(", "), "still run as pods; they are stopped now");
-                    return Ok(());
-                }
-            }
+            let Ok(changed) = timeout_at(deadline, watch.next()).await else {
+                warn!(features = %away.join(", "), "still run as pods; they are stopped now");
+                return Ok(());
+            };
+            changed.map_err(trouble)?;
         }
     }
 

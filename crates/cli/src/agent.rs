@@ -1,0 +1,14 @@
+//! `switchyard agent`: the daemon, until it is told to end.
+
+use std::process::ExitCode;
+
+use crate::error::CliError;
+use crate::runtime::block_on;
+
+pub(crate) fn main() -> Result<ExitCode, CliError> {
+    block_on(async {
+        let ran = switchyard_agent::run().await;
+        ran.map_err(|trouble| CliError::Failed("the agent".to_owned(), trouble.to_string()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

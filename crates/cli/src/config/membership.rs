@@ -1,0 +1,116 @@
+//! `config kubernetes join` and `reset`: the wish goes into the server's row, the agent does the work, and what it says of
+//! it in STATE_DB is waited for and told.
+
+use std::time::Duration;
+
+use switchyard_core::{Instance, Scope, SetOwner, instances_of};
+use switchyard_engine::{Engine, SOCKET};
+use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names};
+use tokio::time::{Instant, timeout_at};
+
+use super::kubernetes::set;
+use crate::click::Stop;
+use crate::error::CliError;
+use crate::output::tell;
+use crate::runtime::block_on;
+
+/// The agent's unit.
+const AGENT: &str = "ctrmgrd.service";
+
+pub(super) fn join(timeout: u32) -> Result<(), Stop> {
+    let mut switch = Switch::open(Paths::from_env())?;
+    let config = switch.server_config()?;
+    let Some(host) = &config.ip else {
+        return Err(Stop::refused(&"No server is configured; first: config kubernetes server ip <address>"));
+    };
+    set("disable", "False")?;
+    switch.announce_server()?;
+    let wanted = host.to_string();
+    let is_so = move |status: &ServerStatus| status.connected && status.ip.as_deref() == Some(&wanted);
+    wait_for(&mut switch, timeout, "the switch has not joined", is_so)
+}
+
+pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
+    let mut switch = Switch::open(Paths::from_env())?;
+    let homeless = block_on(homeless(&mut switch))?;
+    if !homeless.is_empty() {
+        let names = homeless.join(", ");
+        if !force {
+            return Err(Stop::refused(&format!(
+                "Only Kubernetes can run {names}, which would stop; disable them first, or leave with --force"
+            )));
+        }
+        tell(&format!("with no image here that may run, these stop: {names}"));
+    }
+    set("disable", "True")?;
+    switch.announce_server()?;
+    wait_for(&mut switch, timeout, "the switch has not left", |status| status.ip.is_none())
+}
+
+/// The enabled features that nobody could run here: Kubernetes is wanted, and there is no image or it must not run.
+async fn homeless(switch: &mut Switch) -> Result<Vec<String>, CliError> {
+    let engine = Engine::connect(std::path::Path::new(SOCKET))?;
+    let images = image_names(switch.paths())?;
+    let latest: Vec<String> =
+        engine.images().await?.iter().flat_map(|image| &image.names).map(ToString::to_string).collect();
+    let FeatureKeys { names, .. } = switch.feature_keys()?;
+    let mut homeless = Vec::new();
+    for feature in names {
+        let Some(config) = switch.feature_config(&feature)? else { continue };
+        if config.set_owner != SetOwner::Kube || !config.state.is_enabled() {
+            continue;
+        }
+        let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
+        let has_image = match images.get(&feature) {
+            Some(image) => latest.contains(&format!("{image}:latest")),
+            None => has_container(&engine, &instances_of(&feature, scope, switch.asics())).await?,
+        };
+        if !config.fallback || !has_image {
+            homeless.push(feature.to_string());
+        }
+    }
+    Ok(homeless)
+}
+
+async fn has_container(engine: &Engine, instances: &[Instance]) -> Result<bool, CliError> {
+    let mut engine = engine.clone();
+    for instance in instances {
+        if engine.container(&instance.container_name()).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn wait_for(
+    switch: &mut Switch,
+    timeout: u32,
+    what: &str,
+    is_so: impl Fn(&ServerStatus) -> bool,
+) -> Result<(), Stop> {
+    let timeout = Duration::from_secs(timeout.into());
+    Ok(block_on(async {
+        let deadline = Instant::now() + timeout;
+        let mut changes = switch.server_changes().await?;
+        let mut told = None;
+        loop {
+            let status = switch.server_status()?.unwrap_or_default();
+            if is_so(&status) {
+                return Ok(());
+            }
+            if status.reason.is_some() && told != status.reason {
+                told.clone_from(&status.reason);
+                tell(status.reason.as_deref().unwrap_or_default());
+            }
+            match timeout_at(deadline, changes.next()).await {
+                Ok(changed) => changed?,
+                Err(_) => {
+                    return Err(CliError::TooLate(format!(
+                        "{what} after {} s; it goes on trying; see: show kubernetes status; systemctl status {AGENT}",
+                        timeout.as_secs()
+                    )));
+                }
+            }
+        }
+    })?)
+}
