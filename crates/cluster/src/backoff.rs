@@ -19,7 +19,8 @@ impl Backoff {
     /// The next delay; `random` is from 0 to 1. It takes off up to half, so that a thousand switches whose server comes
     /// back do not ask it in the same second.
     pub fn next(&mut self, random: f64) -> Duration {
-        let delay = self.current - (self.current / 2).mul_f64(random.clamp(0.0, 1.0));
+        let jitter = (self.current / 2).mul_f64(random.clamp(0.0, 1.0));
+        let delay = self.current.saturating_sub(jitter);
         self.current = self.current.saturating_mul(2).min(self.max);
         delay
     }

@@ -111,8 +111,8 @@ impl Client {
         pod: PodName<'_>,
         condition: &PodCondition<'_>,
     ) -> Result<bool, ClusterError> {
-        let path = format!("/api/v1/namespaces/{}/pods/{}", segment(pod.namespace), segment(pod.name));
-        let answer = self.call(Ask::get(path.as_str()), ANSWER_MAX).await?;
+        let place = format!("/api/v1/namespaces/{}/pods/{}", segment(pod.namespace), segment(pod.name));
+        let answer = self.call(Ask::get(place.as_str()), ANSWER_MAX).await?;
         let Some(raw) = self.found::<RawPod>(&answer, "read a pod of its own")? else { return Ok(false) };
         let now = raw.status.conditions.unwrap_or_default();
         if now.iter().any(|now| {
@@ -130,7 +130,7 @@ impl Client {
             "message": condition.message,
             "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         }] } });
-        let answer = self.patch(format!("{path}/status"), STRATEGIC, &patch).await?;
+        let answer = self.patch(format!("{place}/status"), STRATEGIC, &patch).await?;
         Ok(self.found::<serde::de::IgnoredAny>(&answer, "set a condition of a pod of its own")?.is_some())
     }
 
@@ -179,8 +179,8 @@ impl Client {
         }
     }
 
-    async fn patch(&self, path: String, kind: &'static str, patch: &Value) -> Result<Answer, ClusterError> {
-        self.call(Ask::send(Method::PATCH, path, kind, patch.to_string().into_bytes()), ANSWER_MAX).await
+    async fn patch(&self, path: String, kind: &'static str, wanted: &Value) -> Result<Answer, ClusterError> {
+        self.call(Ask::send(Method::PATCH, path, kind, wanted.to_string().into_bytes()), ANSWER_MAX).await
     }
 
     async fn call(&self, ask: Ask, max: usize) -> Result<Answer, ClusterError> {

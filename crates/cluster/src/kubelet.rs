@@ -117,7 +117,7 @@ impl KubeletFiles {
         token: Option<&Token>,
         settings: &Settings<'_>,
     ) -> Result<Changed, ClusterError> {
-        let usable = self.usable_certificate(ca, settings.node)?;
+        let usable = self.usable_certificate(ca, settings.node);
         if !usable && token.is_none() {
             return Err(self.why_no_credentials(settings.node));
         }

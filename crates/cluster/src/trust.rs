@@ -67,7 +67,7 @@ impl fmt::Debug for Token {
 }
 
 /// The hash of the public key of a cluster's CA, as kubeadm writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CaPin([u8; 32]);
 
 impl CaPin {
@@ -98,6 +98,12 @@ impl fmt::Display for CaPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CaPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CaPin({self})")
     }
 }
 
@@ -238,7 +244,7 @@ mod tests {
         let candidates = [foreign.cert.der().clone(), ours.cert.der().clone()];
         let pin = CaPin::of(ours.cert.der()).unwrap();
         let ca = CaCertificate::pinned(&candidates, &pin).unwrap();
-        assert_eq!(ca.pins(), [pin.clone()]);
+        assert_eq!(ca.pins(), std::slice::from_ref(&pin));
         assert_eq!(CaCertificate::from_pem(ca.pem().as_bytes()).unwrap(), ca);
         assert_eq!(ca.pem(), ours.cert.pem().replace("\r\n", "\n"));
         assert!(CaCertificate::pinned(&candidates[..1], &pin).is_none());

@@ -114,7 +114,7 @@ enum Step {
 enum Stage {
     List,
     Open,
-    Reading { lines: Lines, since: Instant },
+    Reading { lines: Box<Lines>, since: Instant },
     Resting(Duration),
 }
 
@@ -258,7 +258,7 @@ where
                 self.stage = Stage::Open;
             }
             Stage::Open => {
-                let lines = self.open().await?;
+                let lines = Box::new(self.open().await?);
                 self.stage = Stage::Reading { lines, since: Instant::now() };
                 if !self.whole {
                     self.whole = true;

@@ -130,9 +130,9 @@ impl KubeletFiles {
     /// The kubelet's certificate and key.
     pub(crate) fn identity(&self, node: &NodeName) -> Result<(ClientCertificate, Identity), ClusterError> {
         let path = self.client_path();
-        let none = || ClusterError::NoCredentials { node: node.clone() };
-        let pem = place::read(&path)?.ok_or_else(none)?;
-        let certificate = ClientCertificate::read(pem.as_bytes()).ok_or_else(none)?;
+        let missing = || ClusterError::NoCredentials { node: node.clone() };
+        let pem = place::read(&path)?.ok_or_else(missing)?;
+        let certificate = ClientCertificate::read(pem.as_bytes()).ok_or_else(missing)?;
         certificate.check(SystemTime::now())?;
         let unusable = |error| ClusterError::file(&path, "used", format!("{error:?}"));
         let chain: Result<_, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
@@ -141,22 +141,17 @@ impl KubeletFiles {
     }
 
     /// Whether the certificate that is there makes the kubelet this node of that cluster.
-    pub(super) fn usable_certificate(
-        &self,
-        ca: &CaCertificate,
-        node: &NodeName,
-    ) -> Result<bool, ClusterError> {
-        let Some(certificate) = self.client_certificate() else { return Ok(false) };
-        let good = certificate.node == node.as_str() && certificate.check(SystemTime::now()).is_ok();
+    pub(super) fn usable_certificate(&self, ca: &CaCertificate, node: &NodeName) -> bool {
+        let Some(certificate) = self.client_certificate() else { return false };
         // The CA beside it tells which cluster gave it; one that cannot be read tells nothing.
         let same_cluster = self.ca().ok().flatten().is_some_and(|old| old.overlaps(ca));
-        Ok(good && same_cluster)
+        same_cluster && certificate.node == node.as_str() && certificate.check(SystemTime::now()).is_ok()
     }
 
     pub(super) fn why_no_credentials(&self, node: &NodeName) -> ClusterError {
-        let none = ClusterError::NoCredentials { node: node.clone() };
-        let expired = self.client_certificate().map(|certificate| certificate.check(SystemTime::now()));
-        expired.and_then(Result::err).unwrap_or(none)
+        let old = self.client_certificate();
+        let expired = old.and_then(|certificate| certificate.check(SystemTime::now()).err());
+        expired.unwrap_or_else(|| ClusterError::NoCredentials { node: node.clone() })
     }
 
     /// Removes what the kubelet proves itself with. True if there was anything.

@@ -65,7 +65,9 @@ fn still() -> Reply {
 
 fn lines(told: &[String]) -> (UnboundedSender<String>, UnboundedReceiver<String>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    told.iter().for_each(|line| sender.send(line.clone()).unwrap());
+    for line in told {
+        sender.send(line.clone()).unwrap();
+    }
     (sender, receiver)
 }
 
