@@ -54,6 +54,8 @@ pub struct PodSeen {
     pub phase: String,
     /// Why the whole pod is where it is: `Evicted`, ….
     pub reason: String,
+    /// Whether the cluster counts it as ready: its containers are, and its readiness gates say yes.
+    pub ready: bool,
     /// Whether its deletion was asked for.
     pub deleting: bool,
     /// Its containers, those that have not been made yet too.
@@ -247,6 +249,9 @@ impl Object for PodSeen {
             Some(status) => container(status),
             None => ContainerSeen { name: wanted.name, image: wanted.image, ..ContainerSeen::default() },
         });
+        let conditions = raw.status.conditions.unwrap_or_default();
+        let ready =
+            conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
         let pod = Self {
             namespace: raw.metadata.namespace,
             name: raw.metadata.name,
@@ -254,6 +259,7 @@ impl Object for PodSeen {
             labels: raw.metadata.labels.unwrap_or_default(),
             phase: raw.status.phase,
             reason: raw.status.reason,
+            ready,
             deleting: raw.metadata.deletion_timestamp.is_some(),
             containers: containers.collect(),
         };

@@ -200,8 +200,8 @@ async fn a_server_that_refuses_is_a_loss_told_once_and_back_is_told_too() {
     story.script.lock().unwrap().status = Some(503);
     drop(sender);
     assert_eq!(story.next().await, "lost ServerRefused");
-    // An hour of tries, of which nothing is told.
-    for _ in 0..60 {
+    // Half an hour of tries, of which nothing is told.
+    for _ in 0..30 {
         let news = story.server.news.clone();
         tokio::select! {
             event = story.events.next() => panic!("a loss is told once, and this was told too: {event:?}"),
@@ -243,4 +243,15 @@ async fn a_line_without_an_end_is_given_up() {
         seen = story.next().await;
     }
     assert_eq!(seen, "lost AnswerTooLarge");
+}
+
+#[tokio::test]
+async fn a_watch_on_which_nothing_comes_for_minutes_is_taken_up_anew() {
+    let (_hangs, silent) = lines(&[line("ADDED", &pod("a", "Pending"))]);
+    let (_sender, next) = lines(&[line("MODIFIED", &pod("a", "Running"))]);
+    let watches = [Reply::Lines(silent), Reply::Lines(next)].into();
+    let mut story = Story::of(Script { pods: vec![], watches, status: None }).await;
+    assert_eq!(story.next_sorted(3).await, ["a Pending", "back", "node"]);
+    pass(Duration::from_mins(5)).await;
+    assert_eq!(story.next().await, "a Running");
 }
