@@ -1,0 +1,77 @@
+//! The simulation can fail: each rule is taken away, and the checker must find what it was good for.
+
+use crate::history::live;
+use crate::lies::Lie;
+
+/// So many histories are enough to meet what the rule was good for.
+const HISTORIES: u64 = 1500;
+
+fn fails_without(lie: Lie, expected: &str) {
+    let mut others = Vec::new();
+    for seed in 0..HISTORIES {
+        if let Err(failure) = live(seed, lie) {
+            if failure.complaint.contains(expected) {
+                return;
+            }
+            others.push(failure.complaint);
+        }
+    }
+    others.sort();
+    others.dedup();
+    panic!("{lie:?}: no history ends with {expected:?}, but with {others:#?}");
+}
+
+#[test]
+fn the_agent_must_hear_that_a_restart_is_over() {
+    fails_without(Lie::RestartsNeverEnd, "runs");
+}
+
+#[test]
+fn the_agent_must_hear_or_wake() {
+    fails_without(Lie::Deaf, "the local copy runs although a pod could");
+}
+
+#[test]
+fn a_restart_must_not_start_what_was_stopped() {
+    fails_without(Lie::RestartStarts, "was stopped by the operator and its unit starts");
+}
+
+#[test]
+fn what_a_unit_left_behind_must_be_brought_down() {
+    fails_without(Lie::LeftAlone, "the unit is off and");
+}
+
+#[test]
+fn rows_must_be_written_only_as_they_were_seen() {
+    fails_without(Lie::Unconditional, "two payloads");
+}
+
+#[test]
+fn nothing_may_be_restarted_while_the_switch_reboots_or_loads() {
+    fails_without(Lie::AlwaysSteady, "is restarted during");
+}
+
+#[test]
+fn nobody_must_not_be_taken_for_a_local_copy() {
+    fails_without(Lie::NoneIsLocal, "restart");
+}
+
+#[test]
+fn the_agent_must_sleep_while_nothing_happens() {
+    fails_without(Lie::Restless, "wake-ups");
+}
+
+#[test]
+fn a_pod_must_ask_before_it_runs() {
+    fails_without(Lie::RunsAhead, "two payloads");
+}
+
+#[test]
+fn frozen_pods_must_be_stopped() {
+    fails_without(Lie::FrozenStays, "runs");
+}
+
+#[test]
+fn the_agent_must_hear_of_pods_that_never_get_ready() {
+    fails_without(Lie::PodsHidden, "never");
+}

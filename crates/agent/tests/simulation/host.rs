@@ -1,0 +1,245 @@
+//! What the commands on the host do, as `switchyard-host` and the command line do it: look, ask the core, carry out.
+
+use std::time::Duration;
+
+use switchyard_agent::Trouble;
+use switchyard_core::{
+    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended, kill, start,
+    stop, versions, wait, why_ended,
+};
+
+use crate::engine;
+use crate::lies::Lie;
+use crate::sim::{Channel, Sim};
+
+/// How often a plan is made anew because the row changed under it.
+const DECISIONS_MAX: usize = 8;
+const ENGINE_RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Kill,
+}
+
+/// Rows first, the engine after them.
+pub(crate) async fn view(sim: &Sim, at: usize) -> Result<View, Trouble> {
+    let (config, row, server_answers) = sim.with(|state| {
+        let config = state.config(at).cloned().unwrap_or_default();
+        (config, state.all[at].row.clone(), state.connected)
+    });
+    sim.moment().await;
+    sim.with(|state| {
+        if !state.engine_up {
+            return Err(engine::away());
+        }
+        let one = &state.all[at];
+        let local = match (&one.local_made, state.local_run(at)) {
+            (_, Some(_)) => Local::Running,
+            (Some(_), None) => Local::Stopped,
+            (None, None) => Local::Missing,
+        };
+        let pods = state.of(at, Side::Kube).map(|number| Pod { id: state.containers[&number].id.clone() });
+        let pods = pods.collect();
+        let verdict = state.verdict(at, &config, &row);
+        let instance = one.name.clone();
+        Ok(View { instance, kubernetes: true, server_answers, config, row, local, pods, verdict })
+    })
+}
+
+fn number(sim: &Sim, at: usize, copy: &Copy) -> Option<u64> {
+    sim.with(|state| match copy {
+        Copy::Local => state.local_run(at),
+        Copy::Pod(id) => {
+            state.of(at, Side::Kube).find(|number| state.containers[number].id.same_as(id))
+        }
+    })
+}
+
+fn decide(verb: Verb, view: &View) -> Result<Plan, Refusal> {
+    match verb {
+        Verb::Start => start(view),
+        Verb::Stop => Ok(stop(view)),
+        Verb::Kill => Ok(kill(view)),
+    }
+}
+
+/// Decides on what is and carries it out, until nothing came in between.
+pub(crate) async fn carry_out(sim: &Sim, at: usize, verb: Verb, who: &str) -> Result<(), Trouble> {
+    for _ in 0..DECISIONS_MAX {
+        let view = view(sim, at).await?;
+        let plan = decide(verb, &view).map_err(|refusal| Trouble(refusal.to_string()))?;
+        if perform(sim, at, &view, &plan, who).await? {
+            return Ok(());
+        }
+    }
+    Err(Trouble("the row does not come to rest".to_owned()))
+}
+
+async fn perform(sim: &Sim, at: usize, view: &View, plan: &Plan, who: &str) -> Result<bool, Trouble> {
+    let mut row = view.row.clone();
+    for step in &plan.steps {
+        sim.moment().await;
+        match step {
+            Step::Label(wanted) => sim.with(|state| {
+                let feature = state.all[at].feature;
+                if state.features[feature].label_row != Some(*wanted) {
+                    state.features[feature].label_row = Some(*wanted);
+                    state.touched.push(Channel::Cluster);
+                }
+            }),
+            Step::Row(change) => match change.apply(&row) {
+                Some(after) if write(sim, at, change, who) => row = after,
+                Some(_) | None => return Ok(false),
+            },
+            Step::StartLocal => {
+                if let Err(trouble) = engine::start_local(sim, at).await {
+                    let row = sim.with(|state| state.all[at].row.clone());
+                    let seen = View { row, ..view.clone() };
+                    write(sim, at, &ended(&seen), who);
+                    return Err(trouble);
+                }
+            }
+            Step::Stop(copy) | Step::Kill(copy) => {
+                if let Some(number) = number(sim, at, copy) {
+                    let at_once = matches!(step, Step::Kill(_));
+                    engine::stop(sim, at, number, at_once).await?;
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {
+    sim.with(|state| {
+        if state.lie == Lie::Unconditional {
+            return state.write(at, &RowChange { only_if: None, ..change.clone() }, who);
+        }
+        state.write(at, change, who)
+    })
+}
+
+/// `container wait`; returns when it is over, however.
+pub(crate) async fn wait_main(sim: &Sim, at: usize) {
+    let since = sim.now();
+    let knobs = sim.with(|state| state.knobs.clone());
+    loop {
+        let seen = sim.seen(Channel::Instance(at));
+        let Ok(view) = view(sim, at).await else { return };
+        match wait(&view, sim.now().saturating_sub(since), &knobs) {
+            Waiting::Watch(copy, repair) => return watch(sim, at, copy, repair).await,
+            Waiting::Write(change, _) => {
+                sim.moment().await;
+                write(sim, at, &change, "wait");
+            }
+            Waiting::Await(left, _) => {
+                let left = left.unwrap_or(knobs.safety_check).min(knobs.safety_check);
+                let latest = sim.now() + left;
+                sim.change(Channel::Instance(at), seen, latest).await;
+                while !sim.with(|state| state.config_loaded) {
+                    sim.sleep(Duration::from_secs(1)).await;
+                }
+            }
+            Waiting::Over(change, _) => {
+                sim.moment().await;
+                if write(sim, at, &change, "wait") {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
+    let knobs = sim.with(|state| state.knobs.clone());
+    let Some(watched) = number(sim, at, &copy) else {
+        record_end(sim, at, &copy, 0, None).await;
+        return;
+    };
+    let version = sim.with(|state| state.containers.get(&watched).map(|c| c.image.version.clone()));
+    if let Some(change) = repair {
+        sim.moment().await;
+        write(sim, at, &change, "wait");
+    }
+    if !record_version(sim, at, &copy, watched).await {
+        return;
+    }
+    loop {
+        let seen = sim.seen(Channel::Instance(at));
+        let (runs, up) = sim.with(|state| (state.containers.contains_key(&watched), state.engine_up));
+        if !up {
+            sim.sleep(ENGINE_RETRY).await;
+            continue;
+        }
+        if !runs {
+            break;
+        }
+        if check(sim, at, &copy, watched).await {
+            return;
+        }
+        sim.change(Channel::Instance(at), seen, sim.now() + knobs.safety_check).await;
+    }
+    record_end(sim, at, &copy, watched, version).await;
+}
+
+/// True if the run is over although the copy runs on.
+async fn check(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool {
+    let knobs = sim.with(|state| state.knobs.clone());
+    if !sim.with(|state| state.config_loaded) {
+        return false;
+    }
+    let Ok(view) = view(sim, at).await else { return false };
+    match wait(&view, Duration::ZERO, &knobs) {
+        Waiting::Watch(other, Some(change)) if other == *copy => {
+            sim.moment().await;
+            if write(sim, at, &change, "wait") {
+                record_version(sim, at, copy, watched).await;
+            }
+            false
+        }
+        Waiting::Over(change, _) if sim.with(|state| state.containers.contains_key(&watched)) => {
+            sim.moment().await;
+            write(sim, at, &change, "wait")
+        }
+        _ => false,
+    }
+}
+
+/// False if it could not be found out.
+async fn record_version(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool {
+    loop {
+        let Ok(view) = view(sim, at).await else { return false };
+        let Some(version) =
+            sim.with(|state| state.containers.get(&watched).map(|c| c.image.version.clone()))
+        else {
+            return true;
+        };
+        sim.moment().await;
+        if write(sim, at, &versions(&view, copy, &version), "wait") {
+            if view.wanted() == switchyard_core::SetOwner::Kube {
+                sim.with(|state| state.all[at].record.ran(&version));
+            }
+            return true;
+        }
+    }
+}
+
+async fn record_end(sim: &Sim, at: usize, copy: &Copy, watched: u64, version: Option<Version>) {
+    let Ok(view) = view(sim, at).await else { return };
+    sim.with(|state| {
+        let in_order = state.ends.get(&watched).copied().unwrap_or(true);
+        if let (Copy::Pod(_), Some(version)) = (copy, version)
+            && view.wanted() == switchyard_core::SetOwner::Kube
+        {
+            let cause = if in_order { Cause::Absent } else { Cause::Failed };
+            let now = state.now_moment();
+            state.all[at].record.left(&version, cause, now);
+        }
+        let why = why_ended(&view);
+        state.tell_story(|| format!("instance {at}: its copy is over: {why:?}, in order {in_order}"));
+    });
+    sim.moment().await;
+    write(sim, at, &ended(&view), "wait");
+}

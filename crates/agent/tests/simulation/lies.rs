@@ -1,0 +1,42 @@
+//! Rules taken away on purpose, from outside: the checker must find what each was good for.
+
+use switchyard_agent::Event;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// None: the switch as it is.
+    None,
+    /// The agent is never told that a restart is over.
+    RestartsNeverEnd,
+    /// The agent is told of nothing and never wakes by time.
+    Deaf,
+    /// The cluster's word on pods does not arrive.
+    PodsHidden,
+    /// A restart starts what is off.
+    RestartStarts,
+    /// Nothing is done when a unit that is off is to be brought down.
+    LeftAlone,
+    /// Row changes are written whatever the row says by now.
+    Unconditional,
+    /// The agent is told that all is steady when it is not.
+    AlwaysSteady,
+    /// The agent takes nobody for a local copy that bridges.
+    NoneIsLocal,
+    /// Time is over at once when the agent waits.
+    Restless,
+    /// A container begins its payload without asking.
+    RunsAhead,
+    /// A frozen pod is not stopped.
+    FrozenStays,
+}
+
+impl Lie {
+    pub(crate) fn hides(self, event: &Event) -> bool {
+        match self {
+            Self::RestartsNeverEnd => matches!(event, Event::Restarted(..)),
+            Self::PodsHidden => matches!(event, Event::Pods(..)),
+            Self::Deaf => true,
+            _ => false,
+        }
+    }
+}
