@@ -131,6 +131,13 @@ fn check_signature(server: &ServerAddress, info: &ConfigMap, token: &Token) -> R
     }
 }
 
+/// Whether this is the cluster whose CA is known from an earlier join, at whatever address: a switch that has joined needs
+/// neither token nor pin to know its cluster again. Nothing is sent but the handshake.
+pub async fn recognize(server: &ServerAddress, ca: &CaCertificate) -> Result<(), ClusterError> {
+    let config = tls::trusting(server, ca, None)?;
+    within(server, CALL_MAX, connect(server, config)).await.map(drop)
+}
+
 /// Whether the cluster takes this token and would give a node's certificate for it. Sent over verified TLS only.
 ///
 /// The kubelet asks for its certificate by itself, but tells nobody but its log why it got none.

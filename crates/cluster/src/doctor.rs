@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::address::ServerAddress;
 use crate::client::Client;
-use crate::discover::{look, try_token};
+use crate::discover::{look, recognize, try_token};
 use crate::error::{ClusterError, one_line};
 use crate::forms::NodeName;
 use crate::https::{CALL_MAX, within};
@@ -102,7 +102,7 @@ pub async fn checks(examined: &Examined<'_>) -> Vec<Check> {
         return found;
     };
     found.push(Check::good("server", invitation.server.to_string()));
-    let ca = cluster(invitation, &mut found).await;
+    let ca = cluster(invitation, examined.files, &mut found).await;
     let Ok(node) = node else { return found };
     let certified = credentials(examined.files, invitation, &node, &mut found);
     if let Some(ca) = ca {
@@ -138,7 +138,11 @@ fn unit(files: &KubeletFiles) -> Check {
 }
 
 /// From the name's resolution to the verified CA. None if it did not come so far.
-async fn cluster(invitation: &Invitation, found: &mut Vec<Check>) -> Option<CaCertificate> {
+async fn cluster(
+    invitation: &Invitation,
+    files: &KubeletFiles,
+    found: &mut Vec<Check>,
+) -> Option<CaCertificate> {
     let server = &invitation.server;
     match within(server, CALL_MAX, resolve(server)).await {
         Ok(addresses) => {
@@ -157,14 +161,20 @@ async fn cluster(invitation: &Invitation, found: &mut Vec<Check>) -> Option<CaCe
             return None;
         }
     }
+    let known = files.ca().ok().flatten().filter(|_| invitation.pin.is_none() && invitation.token.is_none());
+    if let Some(ca) = known {
+        let recognized = recognize(server, &ca).await;
+        found.push(match &recognized {
+            Ok(()) => Check::good("cluster", format!("known by the CA of its join, {}", pins(&ca))),
+            Err(error) => Check::bad("cluster", error),
+        });
+        return recognized.is_ok().then_some(ca);
+    }
     match look(invitation).await {
         Ok(seen) => {
             found.extend(seen.date.as_deref().and_then(|date| clock(date, Timestamp::now())));
             found.push(match &seen.ca {
-                Ok(ca) => {
-                    let pins: Vec<String> = ca.pins().iter().map(ToString::to_string).collect();
-                    trusted(invitation, &pins.join(", "))
-                }
+                Ok(ca) => trusted(invitation, &pins(ca)),
                 Err(error) => Check::bad("cluster", error),
             });
             seen.ca.ok()
@@ -174,6 +184,11 @@ async fn cluster(invitation: &Invitation, found: &mut Vec<Check>) -> Option<CaCe
             None
         }
     }
+}
+
+fn pins(ca: &CaCertificate) -> String {
+    let pins: Vec<String> = ca.pins().iter().map(ToString::to_string).collect();
+    pins.join(", ")
 }
 
 async fn reach(server: &ServerAddress) -> Result<String, ClusterError> {

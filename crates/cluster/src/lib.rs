@@ -26,7 +26,7 @@ mod x509;
 pub use address::ServerAddress;
 pub use backoff::{Backoff, random};
 pub use client::{Client, PodCondition, PodName};
-pub use discover::{discover, try_token};
+pub use discover::{discover, recognize, try_token};
 pub use error::ClusterError;
 pub use forms::{FormError, LabelKey, LabelValue, NodeName, label_value};
 pub use identity::{SwitchFacts, identity_labels};

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde_json::json;
-use switchyard_cluster::{CaPin, ClusterError, Invitation, ServerAddress, Token, discover, try_token};
+use switchyard_cluster::{
+    CaPin, ClusterError, Invitation, ServerAddress, Token, discover, recognize, try_token,
+};
 use tokio::time::Instant;
 
 use crate::server::{Authority, Pair, Reply, Server, closed_port, mute};
@@ -244,4 +246,14 @@ async fn a_token_is_tried_over_verified_tls_alone() {
     let error = try_token(&old.address, &authority.ca(), &token(TOKEN)).await.unwrap_err();
     assert_eq!(error.reason(), "Unauthorized");
     assert!(error.to_string().contains("token abcdef") && !error.to_string().contains(SECRET), "{error}");
+}
+
+#[tokio::test]
+async fn a_switch_that_has_joined_knows_its_cluster_again_without_token_or_pin() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = cluster(&authority.for_loopback(), &authority.pem()).await;
+    recognize(&server.address, &authority.ca()).await.unwrap();
+    let error = recognize(&server.address, &other.ca()).await.unwrap_err();
+    assert_eq!(error.reason(), "CertificateUntrusted");
+    assert_eq!(server.everything(), "");
 }

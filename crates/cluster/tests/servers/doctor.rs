@@ -109,3 +109,15 @@ async fn of_a_switch_that_joined_the_node_is_looked_at() {
         assert_eq!(told(&found, Verdict::Warning), warnings, "{found:?}");
     }
 }
+
+#[tokio::test]
+async fn a_switch_that_joined_needs_no_token_any_more() {
+    let authority = Authority::new();
+    let server = cluster(&authority, false, "True").await;
+    let joined = Joined::to(&server.address, &authority);
+    let files = joined.files();
+    let invitation = Invitation { token: None, ..invitation(&server.address) };
+    let examined = Examined { invitation: Some(&invitation), host_name: "switch1", files: &files };
+    let good = told(&checks(&examined).await, Verdict::Good);
+    assert!(good.contains(&"cluster") && good.contains(&"node"), "{good:?}");
+}
