@@ -167,6 +167,8 @@ pub(crate) async fn connect(
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
     SockRef::from(&tcp).set_tcp_keepalive(&keepalive).map_err(|error| unreachable(&error))?;
+    // A request waits for no acknowledgement of the handshake's end.
+    tcp.set_nodelay(true).map_err(|error| unreachable(&error))?;
     let tls = TlsConnector::from(config)
         .connect(server.tls_name(), tcp)
         .await

@@ -53,8 +53,13 @@ fn replace(path: &Path, content: &[u8], readers: Readers) -> io::Result<()> {
 
 /// A directory for secrets is for root alone, if it is made here.
 fn make_directory(directory: &Path, readers: Readers) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
     let mode = if readers == Readers::Root { 0o700 } else { 0o755 };
-    fs::DirBuilder::new().recursive(true).mode(mode).create(directory)
+    fs::DirBuilder::new().recursive(true).mode(mode).create(directory)?;
+    // A file that outlives a power cut in a directory that does not is lost as well.
+    directory.parent().map_or(Ok(()), sync)
 }
 
 /// Makes the symbolic link point there.
