@@ -60,5 +60,5 @@ pub fn all() -> Vec<Scenario> {
 
 /// Those that need a control plane, which takes minutes to build.
 pub fn in_cluster() -> Vec<Scenario> {
-    cluster::SCENARIOS.to_vec()
+    cluster::all()
 }

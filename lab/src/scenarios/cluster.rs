@@ -2,6 +2,8 @@
 
 mod by_hand;
 mod identity;
+mod member;
+mod moves;
 
 use std::time::Duration;
 
@@ -13,8 +15,8 @@ use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Boot;
 use by_hand::{Node, POD_MAX, as_node};
 
-/// The scenarios of this module.
-pub(super) const SCENARIOS: &[Scenario] = &[
+/// The stories of switches that join by hand.
+const BY_HAND: &[Scenario] = &[
     Scenario {
         name: "SONiC's kubelet joins with a token alone and runs a pod from the registry",
         switch: SwitchKind::InCluster,
@@ -40,6 +42,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_node(switch, identity::agent),
     },
 ];
+
+/// Every scenario with a cluster, in the order in which they are told.
+pub(super) fn all() -> Vec<Scenario> {
+    [BY_HAND, moves::SCENARIOS].concat()
+}
 
 fn runs_a_pod(node: &Node<'_>) -> Result<()> {
     node.deploy()?;

@@ -35,6 +35,8 @@ pub(super) fn in_tiers(
     features: &[&'static str],
     story: fn(&Stage<'_>) -> Result<()>,
 ) -> Result<()> {
+    // What happens without the agent is to be seen.
+    switch.ok("systemctl stop ctrmgrd")?;
     server(switch, true)?;
     let knobs = format!("{{\"revert_to_local_on_wait_seconds\": {}}}", PATIENCE.as_secs());
     switch.write(KNOBS, &knobs)?;

@@ -115,6 +115,10 @@ impl Node<'_> {
 
     fn leave(&self) -> Result<()> {
         let away = "--ignore-not-found";
+        // An earlier story may have left the switch a member by its own commands.
+        self.switch.ok("[ ! -e /etc/systemd/system/kubelet.service.d/10-switchyard.conf ] ||
+              switchyard config kubernetes reset --force --timeout 60
+            sonic-db-cli CONFIG_DB DEL 'KUBERNETES_MASTER|SERVER' > /dev/null")?;
         self.cluster.kubectl_ok(&["--namespace=sonic", "delete", "daemonset", "probe", away])?;
         self.switch.ok("systemctl disable --now --quiet kubelet
              docker ps --all --quiet --filter label=io.kubernetes.pod.uid | xargs -r docker rm --force > /dev/null

@@ -1,0 +1,334 @@
+//! A switch that has joined the lab's cluster by its own commands, and features that move there and back.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::switch::Switch;
+
+/// A pull, a start, a probe, a hand-over; Docker's grace for what hangs is in it.
+pub(super) const SOON: Duration = Duration::from_secs(60);
+
+/// A join from nothing: certificate, kubelet, Ready.
+pub(super) const JOIN_MAX: Duration = Duration::from_mins(2);
+
+/// A feature for each way to ask at the door: SONiC's own start-up call, and our gate.
+pub(super) const TIERS: [&str; 2] = ["snmp", "telemetry"];
+
+/// The version that the lab's own images have, and those that the cluster brings.
+pub(super) const LOCAL: &str = "1.0.0";
+pub(super) const NEWER: &str = "2.0.0";
+pub(super) const NEWEST: &str = "3.0.0";
+
+const KNOBS_FILE: &str = "/etc/sonic/remote_ctr.config.json";
+
+/// Short enough for a story, long enough to be told apart.
+pub(super) const KNOBS: &str = r#"{
+    "revert_to_local_on_wait_seconds": 6, "pod_ready_seconds": 6, "frozen_pod_seconds": 5,
+    "failed_version_delay_seconds": 600, "failures_until_blocked": 2, "label_drop_seconds": 4,
+    "tag_latest_image_on_wait_seconds": 600, "retry_tag_latest_seconds": 2,
+    "join_latency_on_boot_seconds": 0, "retry_join_interval_seconds": 1, "retry_labels_update_seconds": 1
+}"#;
+
+/// A switch that is a member.
+pub(super) struct Member<'a> {
+    pub(super) cluster: Cluster,
+    pub(super) switch: &'a Switch,
+}
+
+/// Tells a story on a member with [`KNOBS`]. It stays a member afterwards; its features are its own again.
+pub(super) fn as_member(switch: &Switch, story: impl FnOnce(&Member<'_>) -> Result<()>) -> Result<()> {
+    with_knobs(switch, KNOBS, story)
+}
+
+/// As [`as_member`], with other numbers.
+pub(super) fn with_knobs(
+    switch: &Switch,
+    knobs: &str,
+    story: impl FnOnce(&Member<'_>) -> Result<()>,
+) -> Result<()> {
+    let member = Member { cluster: Cluster::up()?, switch };
+    let told = member.prepare(knobs).and_then(|()| story(&member));
+    let told = told.with_context(|| member.now().unwrap_or_default());
+    told.and(member.tidy().context("and it was not tidied up"))
+}
+
+/// What the DaemonSet of a feature is like.
+pub(super) struct Delivery<'a> {
+    /// Of which feature.
+    pub(super) feature: &'a str,
+    /// Which version; its image is made and published if the registry has none.
+    pub(super) version: &'a str,
+    /// Another image, by its whole name: one that does not exist, say.
+    pub(super) image: Option<String>,
+    /// What runs instead of the image's entry point.
+    pub(super) command: Option<Vec<&'a str>>,
+    /// The readiness probe's command instead of asking the payload.
+    pub(super) ready: Option<Vec<&'a str>>,
+}
+
+impl<'a> Delivery<'a> {
+    /// A version that is as it should be.
+    pub(super) fn of(feature: &'a str, version: &'a str) -> Self {
+        Self { feature, version, image: None, command: None, ready: None }
+    }
+}
+
+impl Member<'_> {
+    fn prepare(&self, knobs: &str) -> Result<()> {
+        let switch = self.switch;
+        // A shorter history, and nothing that an earlier story learnt.
+        switch.ok("rm -f /host/switchyard/versions/*.json; : > /dev/null
+            for log in /run/payload/*.log /host/switchyard/history/*.jsonl; do : > \"$log\"; done")?;
+        if switch.ok(&format!("cat {KNOBS_FILE} 2> /dev/null || true"))? != knobs {
+            switch.write(KNOBS_FILE, knobs)?;
+            switch.ok("systemctl restart ctrmgrd")?;
+        }
+        switch.ok("systemctl start ctrmgrd")?;
+        if !self.connected()? {
+            self.invite()?;
+            self.join()?;
+        }
+        Ok(())
+    }
+
+    /// Tells the switch which cluster it is to join, but for the address, which would make it join at once.
+    pub(super) fn invite(&self) -> Result<()> {
+        let invitation = self.cluster.invitation()?;
+        self.switch.write("/root/token", &invitation.token)?;
+        self.switch.ok(&format!(
+            "set -e; chmod 600 /root/token
+             switchyard config kubernetes server port {}
+             switchyard config kubernetes server token --token-file /root/token
+             switchyard config kubernetes server ca-pin {}
+             rm /root/token",
+            invitation.port, invitation.ca_pin
+        ))?;
+        Ok(())
+    }
+
+    /// Joins and waits until it has.
+    pub(super) fn join(&self) -> Result<()> {
+        self.switch.ok(&format!(
+            "switchyard config kubernetes server ip {} && switchyard config kubernetes join --timeout {}",
+            self.cluster.invitation()?.address,
+            JOIN_MAX.as_secs()
+        ))?;
+        Ok(())
+    }
+
+    /// Whether the switch says that it is connected.
+    pub(super) fn connected(&self) -> Result<bool> {
+        Ok(self.switch.ok("sonic-db-cli STATE_DB HGET 'KUBERNETES_MASTER|SERVER' connected")? == "true")
+    }
+
+    /// Waits until it says so, or says that it is not.
+    pub(super) fn wait_connected(&self, wanted: bool) -> Result<()> {
+        let script = "sonic-db-cli STATE_DB HGET 'KUBERNETES_MASTER|SERVER' connected";
+        self.switch.wait_text(script, if wanted { "true" } else { "false" }, JOIN_MAX)
+    }
+
+    /// Makes the image of a version, publishes it, and gives the name by which switches pull it. The switch keeps none.
+    pub(super) fn publish(&self, feature: &str, version: &str) -> Result<String> {
+        let image = self.switch.make_image(feature, version)?;
+        let name = self.cluster.publish_from(self.switch, &image, &image)?;
+        self.switch.ok(&format!("docker rmi {image} > /dev/null"))?;
+        Ok(name)
+    }
+
+    /// Makes the cluster bring a feature to this switch, or bring it otherwise. Gives the image's name.
+    pub(super) fn deliver(&self, delivery: &Delivery<'_>) -> Result<String> {
+        let image = match &delivery.image {
+            Some(image) => image.clone(),
+            None => self.publish(delivery.feature, delivery.version)?,
+        };
+        self.cluster.apply(&self.daemon_set(delivery, &image).to_string())?;
+        Ok(image)
+    }
+
+    /// Takes the manifest away.
+    pub(super) fn withdraw(&self, feature: &str) -> Result<()> {
+        let name = self.set_name(feature);
+        self.cluster
+            .kubectl_ok(&["--namespace=sonic", "delete", "daemonset", &name, "--ignore-not-found"])
+            .map(drop)
+    }
+
+    fn set_name(&self, feature: &str) -> String {
+        format!("{feature}-{}", self.switch.name())
+    }
+
+    fn daemon_set(&self, delivery: &Delivery<'_>, image: &str) -> Value {
+        let feature = delivery.feature;
+        let ask = vec!["/usr/bin/lab-payload", "send", feature, "status"];
+        let mut container = json!({
+            "name": feature,
+            "image": image,
+            "env": [{ "name": "IMAGE_VERSION", "value": delivery.version }],
+            "readinessProbe": {
+                "exec": { "command": delivery.ready.as_ref().unwrap_or(&ask) },
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+            },
+            "volumeMounts": [
+                { "name": "redis", "mountPath": "/var/run/redis" },
+                { "name": "payload", "mountPath": "/run/payload" },
+                { "name": "locks", "mountPath": "/run/switchyard" },
+            ],
+        });
+        if let Some(command) = &delivery.command {
+            container["command"] = json!(command);
+        }
+        let host = |name: &str, path: &str| json!({ "name": name, "hostPath": { "path": path } });
+        let labels = json!({ "app": self.set_name(feature), "raw_container_name": feature });
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": { "name": self.set_name(feature), "namespace": "sonic" },
+            "spec": {
+                "selector": { "matchLabels": { "app": self.set_name(feature) } },
+                "updateStrategy": { "type": "RollingUpdate" },
+                "template": {
+                    "metadata": { "labels": labels },
+                    "spec": {
+                        "nodeSelector": {
+                            format!("{feature}_enabled"): "true",
+                            "kubernetes.io/hostname": self.switch.name(),
+                        },
+                        "hostNetwork": true,
+                        "dnsPolicy": "ClusterFirstWithHostNet",
+                        "terminationGracePeriodSeconds": 5,
+                        "containers": [container],
+                        "volumes": [
+                            host("redis", "/var/run/redis"),
+                            host("payload", "/run/payload"),
+                            host("locks", "/run/switchyard"),
+                        ],
+                    },
+                },
+            },
+        })
+    }
+
+    /// The one pod of a feature here, as the API server tells it; null if there is none.
+    pub(super) fn pod(&self, feature: &str) -> Result<Value> {
+        let (app, node) = (
+            format!("--selector=app={}", self.set_name(feature)),
+            format!("spec.nodeName={}", self.switch.name()),
+        );
+        let list = ["--namespace=sonic", "get", "pods", &app, "--field-selector", &node, "--output=json"];
+        let mut list: Value = serde_json::from_str(&self.cluster.kubectl_ok(&list)?)?;
+        Ok(list["items"][0].take())
+    }
+
+    /// Says who is to run a feature, as an operator does.
+    pub(super) fn owner(&self, feature: &str, owner: &str) -> Result<()> {
+        self.switch.ok(&format!("switchyard config feature owner {feature} {owner}")).map(drop)
+    }
+
+    /// Delivers a version, hands the feature over and waits until its pod has taken it.
+    pub(super) fn move_to_kube(&self, feature: &str, version: &str) -> Result<()> {
+        self.deliver(&Delivery::of(feature, version))?;
+        self.owner(feature, "kube")?;
+        self.is_run_by_pod(feature, version)
+    }
+
+    /// Waits until a pod of that version is in charge, recorded and ready.
+    pub(super) fn is_run_by_pod(&self, feature: &str, version: &str) -> Result<()> {
+        self.row_becomes(feature, "kube running up true")?;
+        self.serves_as(feature, &format!("version={version} owner=-"))
+    }
+
+    /// Waits until the local image of that version is in charge and recorded; nothing is said of the hand-shake.
+    pub(super) fn is_run_locally(&self, feature: &str, version: &str) -> Result<()> {
+        self.switch.wait_text(
+            &self.row_script(feature, "current_owner system_state", false),
+            "local up",
+            SOON,
+        )?;
+        self.serves_as(feature, &format!("version={version} owner=local"))
+    }
+
+    /// Waits until its payload says so.
+    pub(super) fn serves_as(&self, feature: &str, wanted: &str) -> Result<()> {
+        let mut last = String::new();
+        self.switch
+            .wait_until(&format!("{feature} serves as {wanted}"), SOON, || {
+                last = self.switch.payload(feature, "status")?;
+                Ok(last.contains(wanted))
+            })
+            .with_context(|| format!("it last said {last:?}"))
+    }
+
+    /// Waits for owner, hand-shake, the unit's wish, label; `-` for empty.
+    pub(super) fn row_becomes(&self, feature: &str, wanted: &str) -> Result<()> {
+        self.switch.wait_text(&self.row(feature), wanted, SOON)
+    }
+
+    /// Insists on it now.
+    pub(super) fn row_is(&self, feature: &str, wanted: &str) -> Result<()> {
+        let row = self.switch.ok(&self.row(feature))?;
+        ensure!(row == wanted, "the row of {feature} should be {wanted:?}, and is {row:?}");
+        Ok(())
+    }
+
+    fn row(&self, feature: &str) -> String {
+        self.row_script(feature, "current_owner remote_state system_state", true)
+    }
+
+    fn row_script(&self, feature: &str, fields: &str, label: bool) -> String {
+        let label = if label {
+            format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled;")
+        } else {
+            String::new()
+        };
+        format!(
+            "{{ sonic-db-cli STATE_DB HMGET 'FEATURE|{feature}' {fields}; {label} }} | sed 's/^$/-/' | paste -sd' '"
+        )
+    }
+
+    /// The reasons of the host's decisions in this story, oldest first.
+    pub(super) fn history(&self, feature: &str) -> Result<String> {
+        self.switch.ok(&format!(
+            "system service explain {feature} -o json | jq -r '.[0].history[].reason' | uniq | paste -sd' '"
+        ))
+    }
+
+    /// Prints how long, at most, nobody ran the payload in this story.
+    pub(super) fn tell_gap(&self, feature: &str, what: &str) -> Result<()> {
+        println!("     {feature}: {} ms without any copy {what}", self.switch.longest_gap_ms(feature)?);
+        Ok(())
+    }
+
+    /// Every feature is the switch's own again, and the cluster brings none.
+    fn tidy(&self) -> Result<()> {
+        self.switch.ok("systemctl start ctrmgrd
+            for key in $(sonic-db-cli CONFIG_DB KEYS 'FEATURE|*'); do
+              [ \"$(sonic-db-cli CONFIG_DB HGET \"$key\" set_owner)\" != kube ] ||
+                switchyard config feature owner \"${key#FEATURE|}\" local
+              sonic-db-cli CONFIG_DB HDEL \"$key\" no_fallback_to_local kube_update > /dev/null
+            done")?;
+        let here = format!("kubernetes.io/hostname={}", self.switch.name());
+        let sets = self.cluster.kubectl_ok(&["--namespace=sonic", "get", "daemonsets", "--output=name"])?;
+        let ours = format!("-{}", self.switch.name());
+        for set in sets.lines().filter(|set| set.ends_with(&ours)) {
+            self.cluster.kubectl_ok(&["--namespace=sonic", "delete", set, "--wait=false"])?;
+        }
+        self.cluster.kubectl_run(&["uncordon", "--selector", &here])?;
+        let pods = "docker ps --quiet --filter label=io.kubernetes.pod.namespace=sonic | wc -l";
+        self.switch.wait_text(pods, "0", SOON)
+    }
+
+    /// What a reader of a failed story wants to know.
+    fn now(&self) -> Result<String> {
+        self.switch.ok("echo; for f in snmp telemetry lldp bgp; do
+              echo \"$f: $(sonic-db-cli STATE_DB HGETALL \"FEATURE|$f\") $(systemctl is-active $f)\"
+              tail -n 6 /host/switchyard/history/$f.jsonl 2> /dev/null | jq -r '[.time,.verb,.from,.to,.reason] | join(\" \")'
+            done
+            sonic-db-cli STATE_DB HGETALL 'KUBERNETES_MASTER|SERVER'
+            docker ps --all --format '{{.Names}} {{.Status}}'
+            journalctl --quiet --identifier switchyard --lines 25 --no-pager --output short-precise")
+    }
+}
