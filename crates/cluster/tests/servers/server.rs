@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -105,8 +105,6 @@ impl Asked {
 pub(crate) struct Server {
     pub(crate) address: ServerAddress,
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
-    /// Woken by each request.
-    pub(crate) news: Arc<Notify>,
     sent: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -157,10 +155,9 @@ impl Server {
     async fn start(tls: Option<TlsAcceptor>, handler: Arc<Handler>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = ServerAddress::new("127.0.0.1", listener.local_addr().unwrap().port()).unwrap();
-        let (asked, sent, news) = (Arc::default(), Arc::default(), Arc::<Notify>::default());
-        let handler = telling(handler, Arc::clone(&news));
+        let (asked, sent) = (Arc::default(), Arc::default());
         let task = tokio::spawn(accept(listener, tls, handler, Arc::clone(&asked), Arc::clone(&sent)));
-        Self { address, asked, news, sent, task }
+        Self { address, asked, sent, task }
     }
 
     /// All that was ever said to it.
@@ -172,14 +169,6 @@ impl Server {
     pub(crate) fn bytes_sent(&self) -> usize {
         self.sent.load(Ordering::Relaxed)
     }
-}
-
-/// Says of each request that it came, after it was written down.
-fn telling(handler: Arc<Handler>, news: Arc<Notify>) -> Arc<Handler> {
-    Arc::new(move |asked: &Asked| {
-        news.notify_one();
-        handler(asked)
-    })
 }
 
 async fn accept(
