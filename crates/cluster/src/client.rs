@@ -76,6 +76,9 @@ impl Client {
     }
 
     /// Makes these labels so; a key without a value is to have none. True if anything had to change.
+    ///
+    /// It is one patch, and one key of Kubernetes' own domains ([`LabelKey::is_kubernetes_own`]) has all of it refused: whoever
+    /// takes keys from people leaves those out and says so.
     pub async fn set_labels(
         &self,
         wanted: &BTreeMap<LabelKey, Option<LabelValue>>,
