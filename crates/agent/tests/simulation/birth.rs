@@ -145,5 +145,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
         restarts: Vec::new(),
         looked: Duration::ZERO,
         gone_since: None,
+        was_deleted: false,
+        stops_in_between: false,
     }
 }

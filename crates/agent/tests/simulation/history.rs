@@ -27,10 +27,10 @@ pub(crate) struct Tally {
 }
 
 /// A failed version is let in again twice before it is blocked, each after the time that a pod has to get ready.
-const PEACE: Duration = Duration::from_mins(75);
-const IDLE: Duration = Duration::from_hours(1);
-/// At most so many wake-ups in an idle hour: two a minute.
-const WAKE_UPS: u32 = 120;
+const PEACE: Duration = Duration::from_mins(45);
+const IDLE: Duration = Duration::from_mins(30);
+/// At most so many wake-ups while it is idle: two a minute.
+const WAKE_UPS: u32 = 60;
 /// A history is over after so long, whatever still happens.
 const LONGEST: Duration = Duration::from_hours(24 * 40);
 
@@ -122,10 +122,10 @@ fn idle(sim: &Sim) -> Option<()> {
     sim.with(|state| {
         if state.wake_ups > WAKE_UPS {
             let wake_ups = state.wake_ups;
-            state.broken(format!("in an idle hour: wake-ups of the agent: {wake_ups}"));
+            state.broken(format!("while all is quiet: wake-ups of the agent: {wake_ups}"));
         } else if (state.moves, state.restarts) != (moves, restarts) {
             let (moves, restarts) = (state.moves - moves, state.restarts - restarts);
-            state.broken(format!("in an idle hour {moves} copies come and go, {restarts} restarts"));
+            state.broken(format!("while all is quiet {moves} copies come and go, {restarts} restarts"));
         }
         state.complaint.is_none().then_some(())
     })

@@ -20,8 +20,8 @@ pub(crate) enum Lie {
     Unconditional,
     /// The agent is told that all is steady when it is not.
     AlwaysSteady,
-    /// The agent takes nobody for a local copy that bridges.
-    NoneIsLocal,
+    /// The agent sees an owner that nobody else sees: what it restarts for never changes.
+    OwnerSeemsLocal,
     /// Time is over at once when the agent waits.
     Restless,
     /// A container begins its payload without asking.

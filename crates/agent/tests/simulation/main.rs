@@ -17,6 +17,7 @@
 
 mod birth;
 mod chance;
+mod contract;
 mod engine;
 mod guards;
 mod history;
@@ -109,7 +110,7 @@ fn survey() {
     let (mut sum, mut known) = (0, 0);
     let begin = Instant::now();
     let n = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
-    for seed in 0..n {
+    for seed in std::env::var("FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(0)..n {
         match live(seed, Lie::None) {
             Ok(tally) => {
                 sum += tally.troubles;

@@ -94,10 +94,12 @@ fn off(state: &State, at: usize) -> Option<String> {
     // A pod of a feature that the switch does not know is nobody's business but the cluster's.
     let unmanaged = |side: &Side| *side == Side::Kube && !state.features[one.feature].exists;
     if let Some(side) = state.payloads(at).first().filter(|side| !unmanaged(side)) {
-        return Some(format!("the unit is off and {side:?} runs"));
+        let whose = if state.features[one.feature].exists { "" } else { " of a feature that was deleted" };
+        return Some(format!("the unit{whose} is off and {side:?} runs"));
     }
     if one.row.system_state == Some(SystemState::Up) || one.row.current_owner != CurrentOwner::None {
-        return Some("the unit is off and the row does not say so".to_owned());
+        let whose = if state.features[one.feature].exists { "" } else { " of a feature that was deleted" };
+        return Some(format!("the unit{whose} is off and the row does not say so"));
     }
     None
 }

@@ -129,6 +129,9 @@ pub(crate) struct One {
     /// When the agent looked last.
     pub(crate) looked: Duration,
     pub(crate) gone_since: Option<Duration>,
+    pub(crate) was_deleted: bool,
+    /// The operator stops it the moment after the agent begins to restart it.
+    pub(crate) stops_in_between: bool,
 }
 
 pub(crate) struct State {
@@ -240,12 +243,14 @@ impl State {
 
     /// Writes as the database does: whole, and only if the condition holds.
     pub(crate) fn write(&mut self, at: usize, change: &RowChange, who: &str) -> bool {
-        let Some(mut after) = change.apply(&self.all[at].row) else { return false };
-        let one = &mut self.all[at];
-        if after != one.row {
-            after.update_time = None;
-            one.row = after;
-            self.tell_row(at, who);
+        let Some(after) = change.apply(&self.all[at].row) else { return false };
+        // Redis tells of every write, also of one that changes nothing.
+        if *change != (RowChange { only_if: change.only_if.clone(), ..RowChange::default() }) {
+            let same = after == self.all[at].row;
+            self.all[at].row = after;
+            if self.telling && !same {
+                self.tell_row(at, who);
+            }
             self.touch(at);
         }
         true
@@ -308,8 +313,7 @@ impl State {
         let name = self.all[at].name.clone();
         self.tell_story(|| format!("{name} payload of {side:?} {number} RUNS"));
         if self.payloads(at).len() > 1 {
-            let exists = self.features[self.all[at].feature].exists;
-            let whose = if exists { "" } else { "a feature that was deleted, " };
+            let whose = if self.all[at].was_deleted { "a feature that was deleted, " } else { "" };
             self.broken(format!("two payloads of {whose}{name} run"));
         }
     }

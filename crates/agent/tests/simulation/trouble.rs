@@ -23,6 +23,7 @@ const ALL: &[(&str, Act)] = &[
     ("accept", accept),
     ("fallback", fallback),
     ("stop", |sim, at| operate(sim, at, Request::Stop)),
+    ("stop in between", stop_in_between),
     ("start", |sim, at| operate(sim, at, Request::Start)),
     ("restart", |sim, at| operate(sim, at, Request::Restart)),
     ("config reload", reload),
@@ -381,7 +382,10 @@ fn delete(sim: &Sim, at: usize) {
         sim.with(|state| {
             if state.features[feature].config.state == Admin::Disabled && !state.busy {
                 state.features[feature].exists = false;
-                instances.iter().for_each(|at| state.all[*at].gone_since = Some(state.now));
+                for at in &instances {
+                    state.all[*at].gone_since = Some(state.now);
+                    state.all[*at].was_deleted = true;
+                }
                 state.tell_story(|| format!("feature {feature} is deleted"));
                 state.feature_touched(feature);
             }
@@ -418,6 +422,22 @@ fn leave(sim: &Sim, _: usize) {
             state.kubelets();
         });
     });
+}
+
+fn stop_in_between(sim: &Sim, at: usize) {
+    sim.with(|state| state.all[at].stops_in_between = true);
+}
+
+/// The agent has just begun a restart.
+pub(crate) fn in_between(sim: &Sim, at: usize) {
+    if sim.with(|state| std::mem::take(&mut state.all[at].stops_in_between) && !state.busy) {
+        let sim = sim.clone();
+        sim.clone().spawn(Place::Outside, async move {
+            let time = sim.with(|state| state.chance.ms(0, 10));
+            sim.sleep(time).await;
+            operate(&sim, at, Request::Stop);
+        });
+    }
 }
 
 /// `config reload`: everything is stopped, the configuration is loaded anew, everything enabled is started.
@@ -575,6 +595,7 @@ pub(crate) fn heal(sim: &Sim) {
         state.kubelet |= state.server;
         state.lost_events = 0;
         state.fuse = None;
+        state.all.iter_mut().for_each(|one| one.stops_in_between = false);
         state.touched.push(Channel::Cluster);
         state.kubelets();
     });

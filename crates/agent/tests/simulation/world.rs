@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use switchyard_agent::{Agent, Event, Restarted, Seen, Trouble, World};
 use switchyard_core::{
-    ContainerId, CurrentOwner, FeatureName, Instance, Phase, Reason, RemoteState, Side, Unit, Version,
+    ContainerId, FeatureName, Instance, Phase, Reason, RemoteState, SetOwner, Side, Unit, Version,
 };
 
 use crate::host::{self, Verb};
 use crate::lies::Lie;
 use crate::sim::{Channel, Pid, Place, Sim};
 use crate::state::{Health, Request, UnitState};
-use crate::{engine, kubelet};
+use crate::{engine, kubelet, trouble};
 
 /// How long after the phase changed the agent may not have heard of it.
 const HEARSAY: Duration = Duration::from_secs(2);
@@ -117,8 +117,8 @@ impl World for Life {
         let mut view = host::view(sim, at).await?;
         sim.moment().await;
         sim.with(|state| {
-            if state.lie == Lie::NoneIsLocal && view.row.current_owner == CurrentOwner::None {
-                view.row.current_owner = CurrentOwner::Local;
+            if state.lie == Lie::OwnerSeemsLocal {
+                view.config.set_owner = SetOwner::Local;
             }
             let asks = view.row.remote_state == RemoteState::Pending;
             let pod = view.asker().and_then(|pod| {
@@ -146,6 +146,7 @@ impl World for Life {
             let found = state.all.iter().find(|one| one.name.feature == *feature).map(|one| one.feature);
             if let Some(feature) = found
                 && state.features[feature].label_row != Some(wanted)
+                && state.lie != Lie::OwnerSeemsLocal
             {
                 state.features[feature].label_row = Some(wanted);
                 state.tell_story(|| format!("feature {feature}: the agent wants the label: {wanted}"));
@@ -175,6 +176,7 @@ impl World for Life {
                 state.broken(format!("{instance} is restarted more than {RESTARTS_AN_HOUR} times in an hour"));
             }
         });
+        trouble::in_between(&self.0, at);
         let instance = instance.clone();
         self.0.spawn(Place::Agent, async move {
             let outcome = try_restart(&sim, at).await;
