@@ -37,6 +37,8 @@ pub struct Knobs {
     pub retry_join: Duration,
     /// `retry_labels_update_seconds`: the first pause after labels that could not be written; it doubles likewise.
     pub retry_labels: Duration,
+    /// `use_k8s_as_http_proxy`: whether Docker is led to its registry through the Kubernetes server.
+    pub proxy_by_server: bool,
 }
 
 impl Knobs {
@@ -65,6 +67,7 @@ impl Default for Knobs {
             join_latency: Duration::from_secs(10),
             retry_join: Duration::from_secs(10),
             retry_labels: Duration::from_secs(2),
+            proxy_by_server: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use serde_json::Value;
 use switchyard_core::Knobs;
 
-use crate::{SonicError, dbconfig::read_json};
+use crate::{SonicError, dbconfig::read_json, rows::parse_bool};
 
 const FILE: &str = "remote_ctr.config.json";
 const HINT: &str = "mend or delete it: without it the defaults count";
@@ -37,6 +37,17 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
             .filter(|count| *count > 0)
             .ok_or_else(|| broken(format!("{key} is {value}, allowed is a number above 0"))),
     };
+    let switch = |key: &str, default: bool| match keys.get(key) {
+        None => Ok(default),
+        Some(Value::Bool(value)) => Ok(*value),
+        // SONiC's own words for it are "y" and "n".
+        Some(value) => match value.as_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
+            Some("y") => Ok(true),
+            Some("n") => Ok(false),
+            Some(text) if parse_bool(text).is_some() => Ok(parse_bool(text) == Some(true)),
+            _ => Err(broken(format!("{key} is {value}, allowed is \"y\" or \"n\""))),
+        },
+    };
     Ok(Knobs {
         revert_to_local: seconds("revert_to_local_on_wait_seconds", 0, default.revert_to_local)?,
         // Zero would be a loop that never rests.
@@ -51,6 +62,7 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
         join_latency: seconds("join_latency_on_boot_seconds", 0, default.join_latency)?,
         retry_join: seconds("retry_join_interval_seconds", 1, default.retry_join)?,
         retry_labels: seconds("retry_labels_update_seconds", 1, default.retry_labels)?,
+        proxy_by_server: switch("use_k8s_as_http_proxy", default.proxy_by_server)?,
     })
 }
 
@@ -74,6 +86,11 @@ mod tests {
         let knobs = with(r#"{"failures_until_blocked": 5, "label_drop_seconds": "7"}"#).unwrap();
         assert_eq!(knobs.failures_until_blocked, 5);
         assert_eq!(knobs.label_drop, Duration::from_secs(7));
+        for (word, proxy) in [("\"y\"", true), ("\"n\"", false), ("\"\"", false), ("true", true)] {
+            let knobs = with(&format!("{{\"use_k8s_as_http_proxy\": {word}}}")).unwrap();
+            assert_eq!(knobs.proxy_by_server, proxy, "{word}");
+        }
+        assert!(with(r#"{"use_k8s_as_http_proxy": "maybe"}"#).is_err());
         let error = with(r#"{"failures_until_blocked": 0}"#).unwrap_err();
         assert!(error.contains("failures_until_blocked is 0"), "{error}");
     }

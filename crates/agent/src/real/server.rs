@@ -7,6 +7,7 @@
 mod labels;
 mod leave;
 mod pods;
+mod proxy;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use crate::invitation::{host_name, invitation, kubelet_files};
 use crate::world::{Event, Trouble, trouble};
 use labels::Labels;
 use pods::Pods;
+use proxy::Proxy;
 
 const KUBELET: &str = "kubelet.service";
 /// How often the server is asked whether it answers when it has nothing to tell. With it `connected` is never older.
@@ -77,6 +79,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
     let (go, mut gone) = watch::channel(false);
     let (kept_out, reasons) = mpsc::unbounded_channel();
     let (paths, knobs, queue, shared) = (paths.clone(), knobs.clone(), queue.clone(), leaving.clone());
+    let proxy = knobs.proxy_by_server.then(Proxy::of_switch);
     tokio::spawn(async move {
         if gone.wait_for(|go| *go).await.is_err() {
             return;
@@ -90,6 +93,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             reasons,
             leaving: shared,
             status: None,
+            proxy,
         };
         side.run().await;
     });
@@ -115,6 +119,8 @@ struct Side {
     leaving: Arc<AtomicBool>,
     /// What was last said in STATE_DB.
     status: Option<ServerStatus>,
+    /// Only where it is asked for.
+    proxy: Option<Proxy>,
 }
 
 impl Side {
@@ -176,6 +182,9 @@ impl Side {
     }
 
     async fn belong_to_none(&mut self) -> Result<(), Trouble> {
+        if let Some(proxy) = &mut self.proxy {
+            proxy.lead_to(None).await;
+        }
         if self.files.joined_to().is_some() {
             self.leave().await?;
         }
@@ -217,8 +226,11 @@ impl Side {
 
     /// Writes what the kubelet needs and starts it. Asks the cluster only if it is not known yet.
     async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Trouble> {
-        self.files.restore_credentials().map_err(trouble)?;
         let server = &invitation.server;
+        if let Some(proxy) = &mut self.proxy {
+            proxy.lead_to(Some(&server.host())).await;
+        }
+        self.files.restore_credentials().map_err(trouble)?;
         let ca = match (self.files.joined_to(), self.files.ca().map_err(trouble)?) {
             (Some(joined), Some(ca)) if joined == *server && pin_fits(invitation, &ca) => ca,
             (joined, known) => {
