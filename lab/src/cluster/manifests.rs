@@ -70,6 +70,8 @@ mod tests {
         let example = include_str!("../../../packaging/cluster/examples/token.yaml");
         let secret = with_token(example, "q1w2e3.zyabcdefqponmlkj").unwrap();
         assert!(secret.contains("name: bootstrap-token-q1w2e3\n"), "{secret}");
-        assert!(secret.contains("token-id: q1w2e3\n") && secret.contains("token-secret: zyabcdefqponmlkj\n"));
+        // In quotes, since 123456 is a token's id as well.
+        assert!(secret.contains("token-id: \"q1w2e3\"\n"), "{secret}");
+        assert!(secret.contains("token-secret: \"zyabcdefqponmlkj\"\n"), "{secret}");
     }
 }
