@@ -185,12 +185,21 @@ impl Cluster {
 
     /// Makes the cluster hold what a manifest describes.
     pub fn apply(&self, manifest: &str) -> Result<()> {
-        // On standard input: manifests hold secrets, and everybody may read command lines.
+        self.feed(&["apply", "--filename=-"], manifest)
+    }
+
+    /// Makes an object at a path of the API for which kubectl has no word, such as the eviction of a pod.
+    pub fn create_raw(&self, path: &str, object: &str) -> Result<()> {
+        self.feed(&["create", "--raw", path, "--filename=-"], object)
+    }
+
+    /// On standard input: manifests hold secrets, and everybody may read command lines.
+    fn feed(&self, arguments: &[&str], input: &str) -> Result<()> {
         let mut kubectl = self.kubectl();
-        kubectl.args(["apply", "--filename=-"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        kubectl.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut kubectl = kubectl.spawn().context("cannot run kubectl")?;
-        kubectl.stdin.take().context("kubectl takes no input")?.write_all(manifest.as_bytes())?;
-        ensure!(kubectl.wait()?.success(), "kubectl did not apply a manifest");
+        kubectl.stdin.take().context("kubectl takes no input")?.write_all(input.as_bytes())?;
+        ensure!(kubectl.wait()?.success(), "kubectl did not {} a manifest", arguments[0]);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Switches and the lab's control plane with nothing of ours between them: what every story about joining builds on.
 
 mod by_hand;
+mod failures;
 mod identity;
 mod member;
 mod moves;
@@ -45,7 +46,7 @@ const BY_HAND: &[Scenario] = &[
 
 /// Every scenario with a cluster, in the order in which they are told.
 pub(super) fn all() -> Vec<Scenario> {
-    [BY_HAND, moves::SCENARIOS].concat()
+    [BY_HAND, moves::SCENARIOS, failures::SCENARIOS].concat()
 }
 
 fn runs_a_pod(node: &Node<'_>) -> Result<()> {

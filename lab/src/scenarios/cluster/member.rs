@@ -1,8 +1,11 @@
 //! A switch that has joined the lab's cluster by its own commands, and features that move there and back.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -54,6 +57,28 @@ pub(super) fn with_knobs(
     let told = told.with_context(|| member.now().unwrap_or_default());
     told.and(member.tidy().context("and it was not tidied up"))
 }
+
+/// Tells a story once for each tier, at the same time.
+pub(super) fn in_both_tiers(
+    member: &Member<'_>,
+    story: impl Fn(&Member<'_>, &str) -> Result<()> + Sync,
+) -> Result<()> {
+    let story = &story;
+    let failed: Vec<String> = thread::scope(|scope| {
+        let tellers = TIERS.map(|feature| (feature, scope.spawn(move || story(member, feature))));
+        let ends = tellers.into_iter().map(|(feature, teller)| {
+            let told = teller.join().unwrap_or_else(|_| Err(anyhow!("the story panicked")));
+            told.err().map(|error| format!("{feature}: {error:#}"))
+        });
+        ends.flatten().collect()
+    });
+    ensure!(failed.is_empty(), "{}", failed.join("; and "));
+    Ok(())
+}
+
+/// The images that this run has published from a switch, by switch, feature and version: each is made once, whatever
+/// becomes of the switch's own image since.
+static PUBLISHED: Mutex<BTreeMap<[String; 3], String>> = Mutex::new(BTreeMap::new());
 
 /// What the DaemonSet of a feature is like.
 pub(super) struct Delivery<'a> {
@@ -132,9 +157,15 @@ impl Member<'_> {
 
     /// Makes the image of a version, publishes it, and gives the name by which switches pull it. The switch keeps none.
     pub(super) fn publish(&self, feature: &str, version: &str) -> Result<String> {
+        let key = [self.switch.name(), feature, version].map(str::to_owned);
+        let mut published = PUBLISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = published.get(&key) {
+            return Ok(name.clone());
+        }
         let image = self.switch.make_image(feature, version)?;
         let name = self.cluster.publish_from(self.switch, &image, &image)?;
         self.switch.ok(&format!("docker rmi {image} > /dev/null"))?;
+        published.insert(key, name.clone());
         Ok(name)
     }
 
@@ -294,6 +325,48 @@ impl Member<'_> {
         self.switch.ok(&format!(
             "system service explain {feature} -o json | jq -r '.[0].history[].reason' | uniq | paste -sd' '"
         ))
+    }
+
+    /// A part of what `system service explain` says, by a jq path below the instance.
+    pub(super) fn explain(&self, feature: &str, path: &str) -> Result<String> {
+        self.switch.ok(&format!("system service explain {feature} -o json | jq -r '.[0]{path}'"))
+    }
+
+    /// Waits until `show kubernetes status` and `system service explain` say so of the pod that is kept out, and the
+    /// pod's own condition has the reason's word.
+    pub(super) fn is_kept_out(&self, feature: &str, word: &str, sentence: &str) -> Result<()> {
+        let why = format!(
+            "switchyard show kubernetes status -o json | jq -r '.features[] | select(.name == \"{feature}\") | .why'"
+        );
+        self.switch.wait_text(&why, sentence, SOON)?;
+        let mut last = String::new();
+        let condition = |pod: &Value| {
+            let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let turn = conditions.into_iter().find(|one| one["type"] == "switchyard.sonic/Turn");
+            turn.map(|turn| format!("{} {}", turn["status"], turn["reason"]).replace('"', ""))
+                .unwrap_or_default()
+        };
+        self.switch
+            .wait_until(&format!("the pod of {feature} is told {word}"), SOON, || {
+                last = condition(&self.pod(feature)?);
+                Ok(last == format!("False {word}"))
+            })
+            .with_context(|| format!("its condition was last {last:?}"))?;
+        let said = self.explain(feature, "")?;
+        ensure!(said.contains(sentence), "explain should say {sentence:?}: {said}");
+        Ok(())
+    }
+
+    /// How often the payload has begun in this story.
+    pub(super) fn runs(&self, feature: &str) -> Result<String> {
+        self.switch.ok(&format!("grep -c ' acquired ' /run/payload/{feature}.log || true"))
+    }
+
+    /// Insists on a bound of the longest time without any copy in this story.
+    pub(super) fn gap_is(&self, feature: &str, within: std::ops::RangeInclusive<u64>) -> Result<()> {
+        let gap = self.switch.longest_gap_ms(feature)?;
+        ensure!(within.contains(&gap), "{feature} had no copy for {gap} ms, and that should be {within:?}");
+        Ok(())
     }
 
     /// Prints how long, at most, nobody ran the payload in this story.
