@@ -160,9 +160,16 @@ impl Agent {
         phase: Phase,
     ) -> Result<(), Trouble> {
         let (now, leaving) = (world.now(), world.leaving());
-        let Seen { view, unit, since, same_as_local } = seen;
-        let agent_view =
-            AgentView { view, unit: *unit, since: *since, phase, same_as_local: *same_as_local, leaving };
+        let Seen { view, unit, since, same_as_local, copy_for } = seen;
+        let agent_view = AgentView {
+            view,
+            unit: *unit,
+            since: *since,
+            phase,
+            same_as_local: *same_as_local,
+            copy_for: *copy_for,
+            leaving,
+        };
         for step in reconcile(&agent_view, &self.knobs) {
             match step {
                 AgentStep::Label(wanted) => self.label(world, instance, wanted)?,

@@ -67,6 +67,8 @@ pub struct Seen {
     pub since: Duration,
     /// The version of the pod that asks is that of the local image.
     pub same_as_local: bool,
+    /// How long the local copy has been running, if it does.
+    pub copy_for: Option<Duration>,
 }
 
 /// Where an agent lives.

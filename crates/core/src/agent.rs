@@ -44,6 +44,8 @@ pub struct AgentView<'a> {
     pub phase: Phase,
     /// The version of the pod that asks is that of the local image.
     pub same_as_local: bool,
+    /// How long the local copy has been running; nothing if it does not, or the engine does not tell.
+    pub copy_for: Option<Duration>,
     /// The switch leaves its cluster, or has left it: no pod may stay in charge where the local image may step in. (Whether it can is seen at the unit's start: a
     /// container that was made from an older image is removed, and made anew by the control script.)
     pub leaving: bool,
@@ -60,6 +62,9 @@ pub enum AgentStep {
     /// Carry out the plan of [`crate::stop`]: the unit is off and its run was not brought to its end.
     BringDown(Reason),
 }
+
+/// How long after the end of its unit a start that was cut short may still take effect.
+const STRAGGLER: Duration = Duration::from_secs(5);
 
 /// What is to be done now, in order. Empty: all is as asked.
 pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
@@ -97,7 +102,8 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
         }
         // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
         (Unit::Off, _) => {
-            let traces = leaves_traces(view).then_some(AgentStep::BringDown(Reason::UnitStopped));
+            let traces = (leaves_traces(view) && !is_by_hand(now))
+                .then_some(AgentStep::BringDown(Reason::UnitStopped));
             drop_label(now, knobs).into_iter().chain(traces).collect()
         }
         (Unit::WillRestart | Unit::Busy, _) => Vec::new(),
@@ -123,6 +129,12 @@ fn drop_label(now: &AgentView<'_>, knobs: &Knobs) -> Option<AgentStep> {
         || matches!(view.config.state, Admin::Disabled | Admin::AlwaysDisabled);
     let long_off = now.since >= knobs.label_drop;
     (view.row.system_state.is_some() && (unwanted || long_off)).then_some(AgentStep::Label(false))
+}
+
+/// A copy that began well after its unit was off was not left behind by it: somebody ran the control script by hand, as
+/// people do, and means it. (A start that was cut short can still take effect some seconds after its unit's end.)
+fn is_by_hand(now: &AgentView<'_>) -> bool {
+    now.copy_for.is_some_and(|ran| ran + STRAGGLER < now.since)
 }
 
 fn copy_runs(view: &View) -> bool {

@@ -15,7 +15,7 @@ use switchyard_core::{
     instances_of, stop,
 };
 use switchyard_host::{Host, How, TrackLock};
-use switchyard_sonic::{JobOutcome, SonicError, Units, record};
+use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -62,6 +62,8 @@ pub(crate) struct Real {
     known: BTreeMap<String, Instance>,
     watched_units: watch::Sender<Vec<String>>,
     member: server::Member,
+    /// The rows that cannot be read, as they were told.
+    told_broken: BTreeSet<String>,
     loaded_since: Option<Duration>,
     /// Held for local copies that nobody watches: their `container wait` was killed, or never came.
     locks: BTreeMap<Instance, TrackLock>,
@@ -89,6 +91,7 @@ pub(crate) async fn run() -> Result<(), Trouble> {
         known: BTreeMap::new(),
         watched_units,
         member,
+        told_broken: BTreeSet::new(),
         loaded_since: None,
         locks: BTreeMap::new(),
     };
@@ -202,7 +205,13 @@ impl World for Real {
     fn instances(&mut self) -> Result<Vec<Instance>, Trouble> {
         let switch = &mut self.host.switch;
         let mut instances = Vec::new();
-        for feature in switch.feature_names().map_err(trouble)? {
+        let FeatureKeys { names, strange } = switch.feature_keys().map_err(trouble)?;
+        let mut broken: BTreeSet<String> = strange
+            .iter()
+            .filter_map(|key| FeatureName::parse(key).err())
+            .map(|error| format!("a row of FEATURE is left alone: {error}"))
+            .collect();
+        for feature in names {
             if feature.is_database() {
                 continue;
             }
@@ -214,10 +223,16 @@ impl World for Real {
                 }
                 Ok(None) => {}
                 // Garbage in one row must not stop the others.
-                Err(SonicError::Row(error)) => warn!(%feature, %error, "left alone until its row is mended"),
+                Err(SonicError::Row(error)) => {
+                    broken.insert(format!("{feature} is left alone until its row is mended: {error}"));
+                }
                 Err(error) => return Err(trouble(error)),
             }
         }
+        for why in broken.difference(&self.told_broken) {
+            warn!("{why}");
+        }
+        self.told_broken = broken;
         let names = |instance: &Instance| {
             [instance.container_name(), instance.unit_name()].map(|name| (name, instance.clone()))
         };
@@ -240,7 +255,11 @@ impl World for Real {
         let since = clock::monotonic().saturating_sub(Duration::from_micros(status.since_monotonic));
         let asks = view.row.remote_state == RemoteState::Pending;
         let same_as_local = asks && self.is_local_version(instance, view.row.container_version.as_ref())?;
-        Ok(Seen { view, unit, since, same_as_local })
+        let copy_for = match (unit, view.local) {
+            (Unit::Off, Local::Running) => self.local_copy_for(instance).await?,
+            _ => None,
+        };
+        Ok(Seen { view, unit, since, same_as_local, copy_for })
     }
 
     fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), Trouble> {
@@ -295,6 +314,12 @@ impl World for Real {
 }
 
 impl Real {
+    async fn local_copy_for(&mut self, instance: &Instance) -> Result<Option<Duration>, Trouble> {
+        let container = self.host.engine.container(&instance.container_name()).await.map_err(trouble)?;
+        let started = container.and_then(|container| container.started_at?.parse().ok());
+        Ok(started.and_then(|at: jiff::Timestamp| jiff::Timestamp::now().duration_since(at).try_into().ok()))
+    }
+
     /// Whether the local image has this version, as its own start-up call recorded.
     fn is_local_version(&mut self, instance: &Instance, version: Option<&Version>) -> Result<bool, Trouble> {
         let label = self.host.switch.label(&format!("{}_local", instance.feature)).map_err(trouble)?;

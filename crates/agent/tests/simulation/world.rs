@@ -137,7 +137,7 @@ impl World for Life {
                 UnitState::Active => Unit::Active,
                 UnitState::AutoRestart => Unit::WillRestart,
             };
-            Ok(Seen { view, unit, since, same_as_local })
+            Ok(Seen { view, unit, since, same_as_local, copy_for: None })
         })
     }
 

@@ -17,6 +17,7 @@ fn now(view: &View, unit: Unit) -> AgentView<'_> {
         since: Duration::ZERO,
         phase: Phase::Steady,
         same_as_local: false,
+        copy_for: None,
         leaving: false,
     }
 }
@@ -51,6 +52,19 @@ fn a_pod_that_asks_takes_over_from_the_local_copy() {
     let view = kube().row(knocks).runs().pods(&["a"]);
     let same = AgentView { same_as_local: true, ..now(&view, Unit::Active) };
     assert_eq!(words::agent(&reconcile(&same, &Knobs::default())), "label true");
+}
+
+#[test]
+fn what_a_start_left_behind_goes_and_what_was_started_by_hand_stays() {
+    let view = local().row(local_row()).runs();
+    let after = |copy_for, since| {
+        let now = AgentView { copy_for: Some(copy_for), since, ..now(&view, Unit::Off) };
+        words::agent(&reconcile(&now, &Knobs::default()))
+    };
+    let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
+    assert_eq!(after(minute, second), "label false, bring down: UnitStopped", "it outlived its unit");
+    assert_eq!(after(second, second), "label false, bring down: UnitStopped", "its start was cut short");
+    assert_eq!(after(second, minute), "label false", "somebody started it long after");
 }
 
 #[test]

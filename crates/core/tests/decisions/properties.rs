@@ -63,7 +63,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn steady(view: &View, unit: Unit, same_as_local: bool) -> AgentView<'_> {
-    AgentView { view, unit, since: Duration::MAX, phase: Phase::Steady, same_as_local, leaving: false }
+    AgentView { view, unit, since: Duration::MAX, phase: Phase::Steady, same_as_local, copy_for: None, leaving: false }
 }
 
 fn any_unit() -> impl Strategy<Value = Unit> {

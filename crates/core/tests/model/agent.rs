@@ -64,6 +64,7 @@ fn look(scenario: &Scenario, world: &mut World) {
         since: Duration::MAX,
         phase: Phase::Steady,
         same_as_local: scenario.same_as_local,
+        copy_for: None,
         leaving: false,
     };
     let steps = reconcile(&now, &Knobs::default());
