@@ -161,29 +161,48 @@ async fn cluster(
             return None;
         }
     }
-    let known = files.ca().ok().flatten().filter(|_| invitation.pin.is_none() && invitation.token.is_none());
-    if let Some(ca) = known {
+    let known = files.ca().ok().flatten().filter(|ca| invitation.allows(ca));
+    if invitation.pin.is_none()
+        && invitation.token.is_none()
+        && let Some(ca) = known
+    {
         let recognized = recognize(server, &ca).await;
         found.push(match &recognized {
-            Ok(()) => Check::good("cluster", format!("known by the CA of its join, {}", pins(&ca))),
+            Ok(()) => by_its_join(&ca),
             Err(error) => Check::bad("cluster", error),
         });
         return recognized.is_ok().then_some(ca);
     }
-    match look(invitation).await {
-        Ok(seen) => {
-            found.extend(seen.date.as_deref().and_then(|date| clock(date, Timestamp::now())));
-            found.push(match &seen.ca {
-                Ok(ca) => trusted(invitation, &pins(ca)),
-                Err(error) => Check::bad("cluster", error),
-            });
-            seen.ca.ok()
-        }
+    let seen = match look(invitation).await {
+        Ok(seen) => seen,
         Err(error) => {
+            found.push(Check::bad("cluster", error));
+            return None;
+        }
+    };
+    found.extend(seen.date.as_deref().and_then(|date| clock(date, Timestamp::now())));
+    let error = match seen.ca {
+        Ok(ca) => {
+            found.push(trusted(invitation, &pins(&ca)));
+            return Some(ca);
+        }
+        Err(error) => error,
+    };
+    // The token that a switch joined with expires, and is needed no more.
+    match known {
+        Some(ca) if recognize(server, &ca).await.is_ok() => {
+            found.push(by_its_join(&ca));
+            Some(ca)
+        }
+        _ => {
             found.push(Check::bad("cluster", error));
             None
         }
     }
+}
+
+fn by_its_join(ca: &CaCertificate) -> Check {
+    Check::good("cluster", format!("known by the CA of its join, {}", pins(ca)))
 }
 
 fn pins(ca: &CaCertificate) -> String {
@@ -250,7 +269,7 @@ fn credentials(
             NAME,
             Verdict::Warning,
             text,
-            "joining anew takes a token: config kubernetes token",
+            "joining anew takes a token: config kubernetes server token",
         ));
         return false;
     }

@@ -127,7 +127,7 @@ pub enum ClusterError {
     /// The cluster has no such token.
     #[error(
         "{server} knows no token {id}: it has expired, or is of another cluster, or is not for signing; make a new \
-         one (docs/cluster.md) and set it with: config kubernetes token"
+         one (docs/cluster.md) and set it with: config kubernetes server token"
     )]
     TokenUnknown {
         /// Which server.
@@ -138,7 +138,7 @@ pub enum ClusterError {
     /// The cluster's information is signed with another secret.
     #[error(
         "the cluster-info of {server} is not signed with token {id}: the token's second part is wrong, or somebody \
-         pretends to be the cluster; set it anew with: config kubernetes token"
+         pretends to be the cluster; set it anew with: config kubernetes server token"
     )]
     SignatureWrong {
         /// Which server.
@@ -148,7 +148,7 @@ pub enum ClusterError {
     },
     /// The server does not know us by what we showed.
     #[error(
-        "{server} does not accept {what}: make a new token (docs/cluster.md), then: config kubernetes token"
+        "{server} does not accept {what}: make a new token (docs/cluster.md), then: config kubernetes server token"
     )]
     Unauthorized {
         /// Which server.
@@ -171,7 +171,7 @@ pub enum ClusterError {
     /// The node's certificate, or that of the server it was for, has run out.
     #[error(
         "the certificate of node {node} expired at {at}, while the switch was away: make a new token \
-         (docs/cluster.md), then: config kubernetes token"
+         (docs/cluster.md), then: config kubernetes server token"
     )]
     CertificateExpired {
         /// Whose.
@@ -180,7 +180,9 @@ pub enum ClusterError {
         at: String,
     },
     /// There is neither a node certificate nor a token.
-    #[error("the switch has no certificate of node {node} and no token to get one: config kubernetes token")]
+    #[error(
+        "the switch has no certificate of node {node} and no token to get one: config kubernetes server token"
+    )]
     NoCredentials {
         /// The node it would be.
         node: NodeName,

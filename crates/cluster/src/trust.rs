@@ -120,6 +120,13 @@ pub struct Invitation {
     pub insecure: bool,
 }
 
+impl Invitation {
+    /// Whether this may be the CA of the cluster that is meant: a pin names it, or none is given.
+    pub fn allows(&self, ca: &CaCertificate) -> bool {
+        self.pin.as_ref().is_none_or(|pin| ca.pins().contains(pin))
+    }
+}
+
 /// The cluster's CA: one certificate, or several while it is being replaced.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CaCertificate(Vec<CertificateDer<'static>>);

@@ -4,6 +4,7 @@
 //! what it does to features it leaves to the loop. Level-triggered like the loop: killed anywhere, it finds from files and
 //! rows what it was about.
 
+mod join;
 mod labels;
 mod leave;
 mod pods;
@@ -15,14 +16,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use switchyard_cluster::{
-    Backoff, CgroupDriver, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress,
-    Settings, discover, local_address_towards, random,
+    Backoff, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress, random,
+    try_token,
 };
 use switchyard_core::{ContainerId, Knobs, Reason};
-use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::{Message, Queue, clock};
@@ -93,6 +93,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             reasons,
             leaving: shared,
             status: None,
+            left_behind: None,
             proxy,
         };
         side.run().await;
@@ -119,6 +120,8 @@ struct Side {
     leaving: Arc<AtomicBool>,
     /// What was last said in STATE_DB.
     status: Option<ServerStatus>,
+    /// What the last leave could not do, and what an administrator has to do instead.
+    left_behind: Option<String>,
     /// Only where it is asked for.
     proxy: Option<Proxy>,
 }
@@ -190,7 +193,8 @@ impl Side {
         }
         // A switch without Kubernetes keeps no row about it.
         if self.switch()?.server_status().map_err(trouble)?.is_some() {
-            self.say(None, false, None).await;
+            let left_behind = self.left_behind.clone();
+            self.say(None, false, left_behind.as_deref()).await;
         }
         Ok(())
     }
@@ -207,6 +211,7 @@ impl Side {
         }
         self.join(invitation, node).await?;
         self.leaving.store(false, Ordering::Relaxed);
+        self.left_behind = None;
         self.follow(invitation, node, backoff).await
     }
 
@@ -224,42 +229,6 @@ impl Side {
         Ok(())
     }
 
-    /// Writes what the kubelet needs and starts it. Asks the cluster only if it is not known yet.
-    async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Trouble> {
-        let server = &invitation.server;
-        if let Some(proxy) = &mut self.proxy {
-            proxy.lead_to(Some(&server.host())).await;
-        }
-        self.files.restore_credentials().map_err(trouble)?;
-        let ca = match (self.files.joined_to(), self.files.ca().map_err(trouble)?) {
-            (Some(joined), Some(ca)) if joined == *server && pin_fits(invitation, &ca) => ca,
-            (joined, known) => {
-                let ca = discover(invitation).await.map_err(trouble)?;
-                if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
-                    info!(%server, "another cluster is configured: leaving the one before it");
-                    self.leave_keeping_invitation(invitation).await?;
-                }
-                ca
-            }
-        };
-        let address = local_address_towards(server).await.map_err(trouble)?;
-        let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
-        let driver = engine.cgroup_driver().await.map_err(trouble)?;
-        let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
-        let settings = Settings { node, address, cgroup_driver };
-        let changed =
-            self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings).map_err(trouble)?;
-        self.files.point_to(server).map_err(trouble)?;
-        let systemd = systemd().await?;
-        if changed.unit {
-            systemd.daemon_reload().await.map_err(trouble)?;
-        }
-        systemd.reset_failed(KUBELET).await.map_err(trouble)?;
-        let begun = if changed.any() { systemd.restart(KUBELET).await } else { systemd.start(KUBELET).await };
-        begun.map_err(trouble)?;
-        Ok(())
-    }
-
     /// Follows Node and pods until the wish is another.
     async fn follow(
         &mut self,
@@ -273,6 +242,10 @@ impl Side {
         let mut seen = Membership { labels: Labels::of(&self.knobs), ..Membership::default() };
         loop {
             self.say_membership(&invitation.server, &seen).await;
+            if let Some(expired @ ClusterError::CertificateExpired { .. }) = &seen.trouble {
+                // A token may still help, which takes another join.
+                return Err(trouble(expired));
+            }
             if seen.connected() {
                 backoff.reset();
                 self.keep_credentials();
@@ -285,7 +258,8 @@ impl Side {
                     None => return Ok(()),
                 },
                 changed = self.told.changed() => {
-                    if changed.is_err() || self.wish()? != wish || self.rebooting()? {
+                    // What is wrong with the wish is said where it is read again.
+                    if changed.is_err() || self.wish().ok().as_ref() != Some(&wish) || self.rebooting()? {
                         return Ok(());
                     }
                     seen.labels.rows_changed();
@@ -293,9 +267,25 @@ impl Side {
                 reason = self.reasons.recv() => if let Some(KeptOut { container, why }) = reason {
                     seen.pods.tell(&client, &container, why).await;
                 },
-                () = sleep(nap) => seen.trouble = client.answers().await.err(),
+                () = sleep(nap) => {
+                    seen.trouble = self.look_again(&client, invitation).await.err();
+                    if seen.absent_since.is_some_and(|since| since.elapsed() >= HEARTBEAT) {
+                        make_node_again(&mut seen).await;
+                    }
+                }
             }
         }
+    }
+
+    /// Whether the server answers; to a switch that still waits for its certificate, whether its token is still good.
+    async fn look_again(&self, client: &Client, invitation: &Invitation) -> Result<(), ClusterError> {
+        let answer = client.answers().await;
+        if let (Err(ClusterError::NoCredentials { .. }), Some(token)) = (&answer, &invitation.token)
+            && let Some(ca) = self.files.ca()?
+        {
+            try_token(&invitation.server, &ca, token).await?;
+        }
+        answer
     }
 
     async fn happened(&mut self, seen: &mut Membership, event: OwnEvent) {
@@ -310,12 +300,18 @@ impl Side {
             }
             OwnEvent::NodeSeen(node) => {
                 seen.ready = node.ready;
+                seen.was_there = true;
+                seen.absent_since = None;
                 seen.why_not_ready.clone_from(&node.ready_reason);
                 seen.labels.node_seen(&node);
             }
             OwnEvent::NodeGone => {
                 seen.ready = false;
+                seen.absent_since = Some(Instant::now());
                 "the cluster has no Node of this name yet".clone_into(&mut seen.why_not_ready);
+                if std::mem::take(&mut seen.was_there) {
+                    make_node_again(seen).await;
+                }
             }
             OwnEvent::PodSeen(pod) => {
                 for (name, reports) in seen.pods.seen(*pod) {
@@ -375,7 +371,8 @@ impl Side {
             (Some(server), None) => {
                 info!(%server, connected, "cluster: the node is Ready and the API server answers");
             }
-            (None, _) => info!("cluster: none"),
+            (None, Some(why)) => info!("cluster: none: {why}"),
+            (None, None) => info!("cluster: none"),
         }
         self.status = Some(status);
         if was_connected != Some(connected) {
@@ -398,6 +395,8 @@ struct Membership {
     sees: bool,
     ready: bool,
     why_not_ready: String,
+    was_there: bool,
+    absent_since: Option<Instant>,
     trouble: Option<ClusterError>,
     labels: Labels,
     pods: Pods,
@@ -410,8 +409,14 @@ impl Membership {
     }
 }
 
-fn pin_fits(invitation: &Invitation, ca: &switchyard_cluster::CaCertificate) -> bool {
-    invitation.pin.as_ref().is_none_or(|pin| ca.pins().contains(pin))
+/// A kubelet makes its Node when it starts: of one that was deleted since then it only complains.
+async fn make_node_again(seen: &mut Membership) {
+    info!("the cluster has no Node of this switch any more: restarting the kubelet, which makes it");
+    seen.absent_since = Some(Instant::now());
+    let restarted = async { systemd().await?.restart(KUBELET).await.map_err(trouble) };
+    if let Err(Trouble(why)) = restarted.await {
+        warn!(%why, "the kubelet could not be restarted");
+    }
 }
 
 fn node_name(switch: &mut Switch) -> Result<NodeName, Trouble> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use switchyard_agent::kubelet_files;
 use switchyard_core::{Instance, Scope, SetOwner, instances_of};
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names};
@@ -44,7 +45,10 @@ pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     }
     set("disable", "True")?;
     switch.announce_server()?;
-    wait_for(&mut switch, timeout, "the switch has not left", |status| status.ip.is_none())
+    // The row is empty after a boot, until the agent has looked at the files.
+    let files = kubelet_files();
+    let has_left = move |status: &ServerStatus| status.ip.is_none() && files.joined_to().is_none();
+    wait_for(&mut switch, timeout, "the switch has not left", has_left)
 }
 
 /// The enabled features that nobody could run here: Kubernetes is wanted, and there is no image or it must not run.
@@ -95,15 +99,15 @@ fn wait_for(
         let mut told = None;
         loop {
             let status = switch.server_status()?.unwrap_or_default();
-            if is_so(&status) {
-                return Ok(());
-            }
             if status.reason.is_some() && told != status.reason {
                 told.clone_from(&status.reason);
                 tell(status.reason.as_deref().unwrap_or_default());
             }
+            if is_so(&status) {
+                return Ok(());
+            }
             match timeout_at(deadline, changes.next()).await {
-                Ok(changed) => changed?,
+                Ok(told_of) => told_of?,
                 Err(_) => {
                     return Err(CliError::TooLate(format!(
                         "{what} after {} s; it goes on trying; see: show kubernetes status; systemctl status {AGENT}",

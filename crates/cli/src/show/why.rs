@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use switchyard_core::{
-    Answer, Asking, CurrentOwner, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner, Side, Version,
-    View, Waiting, ask, start, wait,
+    Answer, Asking, CurrentOwner, FeatureName, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner,
+    Side, Version, View, Waiting, ask, start, wait,
 };
 use switchyard_host::{Host, HostError};
 use switchyard_sonic::{Credentials, ServerConfig, ServerStatus, SonicError};
@@ -149,7 +149,23 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
         let local_version = local_version.and_then(|text| Version::parse(&text).ok());
         lines.push(line(&view, local_version.as_ref(), &knobs));
     }
+    lines.extend(host.switch.feature_keys()?.strange.into_iter().filter_map(strange));
     Ok((lines, read.code))
+}
+
+/// A row whose key names no feature: nobody runs it, wherever its owner is.
+fn strange(key: String) -> Option<Line> {
+    let why = format!("left alone: {}", FeatureName::parse(&key).err()?);
+    let nothing = || "-".to_owned();
+    Some(Line {
+        name: key,
+        state: nothing(),
+        set_owner: nothing(),
+        current_owner: nothing(),
+        remote_state: nothing(),
+        version: None,
+        why,
+    })
 }
 
 /// What is, as far as the rows tell.

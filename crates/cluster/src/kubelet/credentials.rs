@@ -141,7 +141,7 @@ impl KubeletFiles {
     }
 
     /// Whether the certificate that is there makes the kubelet this node of that cluster.
-    pub(super) fn usable_certificate(&self, ca: &CaCertificate, node: &NodeName) -> bool {
+    pub fn usable_certificate(&self, ca: &CaCertificate, node: &NodeName) -> bool {
         let Some(certificate) = self.client_certificate() else { return false };
         // The CA beside it tells which cluster gave it; one that cannot be read tells nothing.
         let same_cluster = self.ca().ok().flatten().is_some_and(|old| old.overlaps(ca));

@@ -234,7 +234,7 @@ fn a_certificate_that_expired_while_the_switch_was_away_is_said_and_a_token_repl
     switch.kubelet_gets(&cluster.certificate("switch1", SystemTime::now() - Duration::from_hours(24)));
     let error = switch.join(&cluster, None).unwrap_err();
     assert_eq!(error.reason(), "CertificateExpired");
-    assert!(error.to_string().contains("config kubernetes token"), "{error}");
+    assert!(error.to_string().contains("config kubernetes server token"), "{error}");
     assert_eq!(switch.files.identity(&switch.node).err(), Some(error));
     assert!(switch.join(&cluster, Some(&token())).unwrap().files);
     assert!(!switch.files.has_client_certificate(), "so the kubelet asks for a new one");

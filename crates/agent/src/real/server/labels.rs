@@ -30,6 +30,8 @@ pub(super) struct Labels {
     there: BTreeMap<String, String>,
     ours: BTreeSet<String>,
     told: Option<String>,
+    /// Rows' labels that were said to be none.
+    refused: BTreeSet<String>,
 }
 
 impl Default for Labels {
@@ -47,6 +49,7 @@ impl Labels {
             there: BTreeMap::new(),
             ours: BTreeSet::new(),
             told: None,
+            refused: BTreeSet::new(),
         }
     }
 
@@ -89,7 +92,11 @@ impl Labels {
     }
 
     async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Trouble> {
-        let wanted = wanted(paths).map_err(trouble)?;
+        let (wanted, refused) = wanted(paths).map_err(trouble)?;
+        for label in refused.difference(&self.refused) {
+            warn!(%label, "no node label: Kubernetes would refuse it");
+        }
+        self.refused = refused;
         let keys: BTreeSet<String> = wanted.keys().map(|key| key.as_str().to_owned()).collect();
         let mut labels: BTreeMap<LabelKey, Option<LabelValue>> =
             wanted.into_iter().map(|(key, value)| (key, Some(value))).collect();
@@ -132,20 +139,32 @@ impl Labels {
     }
 }
 
-/// All labels of the rows, after what the switch says of itself has been put there too.
-fn wanted(paths: &Paths) -> Result<BTreeMap<LabelKey, LabelValue>, SonicError> {
+/// Takes everything of ours off a Node that stays although its switch leaves: with it goes what draws features' pods.
+pub(super) async fn take_off(client: &Client) -> Result<(), ClusterError> {
+    let Some(node) = client.node().await? else { return Ok(()) };
+    let mut labels = Labels::default();
+    labels.node_seen(&node);
+    let ours = labels.ours.iter().filter_map(|key| Some((LabelKey::parse(key).ok()?, None)));
+    client.set_labels(&ours.collect()).await?;
+    labels.list(client, &BTreeSet::new()).await
+}
+
+/// All labels of the rows, after what the switch says of itself has been put there too, and those that can be none.
+fn wanted(paths: &Paths) -> Result<(BTreeMap<LabelKey, LabelValue>, BTreeSet<String>), SonicError> {
     let mut switch = Switch::open(paths.clone())?;
     say_who_we_are(paths, &mut switch)?;
-    let mut wanted = BTreeMap::new();
+    let (mut wanted, mut refused) = (BTreeMap::new(), BTreeSet::new());
     for (key, value) in switch.labels()? {
         match LabelKey::parse(&key) {
             Ok(key) if !key.is_kubernetes_own() => {
                 wanted.insert(key, label_value(&value));
             }
-            Ok(_) | Err(_) => warn!(label = %key, "no node label: Kubernetes would refuse it"),
+            Ok(_) | Err(_) => {
+                refused.insert(key);
+            }
         }
     }
-    Ok(wanted)
+    Ok((wanted, refused))
 }
 
 fn say_who_we_are(paths: &Paths, switch: &mut Switch) -> Result<(), SonicError> {

@@ -3,15 +3,25 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use switchyard_cluster::{Client, Invitation};
+use switchyard_cluster::{Client, ClusterError, Invitation, NodeName};
 use switchyard_core::CurrentOwner;
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::SonicError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::{KUBELET, Side, node_name, systemd};
+use super::{KUBELET, Side, labels, node_name, systemd};
 use crate::world::{Event, Trouble, trouble};
+
+/// What an administrator has to do when the switch could not.
+fn left_behind(error: &ClusterError, node: &NodeName) -> String {
+    let command = match error {
+        // It names the command by itself.
+        ClusterError::Forbidden { .. } => String::new(),
+        _ => format!("; to delete it: kubectl delete node {node}"),
+    };
+    format!("the cluster still has the Node of this switch: {error}{command}")
+}
 
 /// How long features may take to come home: stops with their grace, starts one after the other.
 const HOME_MAX: Duration = Duration::from_mins(5);
@@ -33,8 +43,13 @@ impl Side {
         let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
         engine.remove_pods().await.map_err(trouble)?;
         let node = node_name(&mut self.switch()?)?;
-        if let Err(error) = Client::new(server, node, self.files.clone()).delete_node().await {
-            warn!(%error, "the cluster still has this switch's Node");
+        let client = Client::new(server, node, self.files.clone());
+        self.left_behind =
+            client.delete_node().await.err().map(|error| left_behind(&error, client.node_name()));
+        if self.left_behind.is_some()
+            && let Err(error) = labels::take_off(&client).await
+        {
+            info!(%error, "the labels of the Node stay too");
         }
         let changed = self.files.forget().map_err(trouble)?;
         if changed.unit {
@@ -47,6 +62,9 @@ impl Side {
     /// Leaves one cluster for another, whose token stays.
     pub(super) async fn leave_keeping_invitation(&mut self, invitation: &Invitation) -> Result<(), Trouble> {
         self.leave().await?;
+        if let Some(left_behind) = &self.left_behind {
+            warn!("{left_behind}");
+        }
         if let Some(token) = &invitation.token {
             self.files.save_token(token).map_err(trouble)?;
         }
