@@ -9,6 +9,10 @@ ORIGINAL=/usr/local/bin/container.sonic
 TECHSUPPORT=/usr/local/bin/debug-dump/switchyard
 MODEL=/usr/local/yang-models/sonic-feature-switchyard.yang
 SHARE=/usr/share/switchyard
+# What hands log lines to SONiC's event log, on images that have that.
+RSYSLOG=/etc/rsyslog.d
+EVENTS="switchyard_events.conf switchyard_regex.json"
+EVENTS_MODEL=/usr/local/yang-models/sonic-events-switchyard.yang
 # A unit in /etc counts instead of one of the same name in /lib, which is SONiC's and stays untouched.
 AGENT=/etc/systemd/system/ctrmgrd.service
 WANTED=/etc/systemd/system/sonic.target.wants/ctrmgrd.service
@@ -45,6 +49,12 @@ take_over() {
     place_link "$TECHSUPPORT" "$SHARE/techsupport"
     # Where there are no models nobody reads ours.
     [ ! -d "${MODEL%/*}" ] || place_link "$MODEL" "$SHARE/yang/${MODEL##*/}"
+    if [ -x /usr/bin/rsyslog_plugin ] && [ -d "$RSYSLOG" ]; then
+        for file in $EVENTS; do
+            place_link "$RSYSLOG/$file" "$SHARE/events/$file"
+        done
+        [ ! -d "${EVENTS_MODEL%/*}" ] || place_link "$EVENTS_MODEL" "$SHARE/yang/${EVENTS_MODEL##*/}"
+    fi
     # Only the variant with Kubernetes support has an agent.
     if [ -e "$SHARE/ctrmgrd.service" ]; then
         mkdir -p "${WANTED%/*}"
@@ -72,6 +82,10 @@ follow_agent() { # VERB
 
 give_back() {
     no_agent
+    for file in $EVENTS; do
+        ! points_to "$RSYSLOG/$file" "$SHARE/events/$file" || rm -f "$RSYSLOG/$file"
+    done
+    ! points_to "$EVENTS_MODEL" "$SHARE/yang/${EVENTS_MODEL##*/}" || rm -f "$EVENTS_MODEL"
     if [ -e "$ORIGINAL" -o -L "$ORIGINAL" ]; then
         if points_to "$CONTAINER" /usr/bin/switchyard || [ ! -e "$CONTAINER" ]; then
             mv -f -T "$ORIGINAL" "$CONTAINER"

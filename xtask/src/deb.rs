@@ -94,6 +94,7 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
     if variant.kubernetes {
         tree.copy(&source.join("systemd/ctrmgrd.service"), "usr/share/switchyard/ctrmgrd.service", 0o644)?;
         tree.copy_all(&source.join("cluster"), "usr/share/switchyard/cluster")?;
+        tree.copy_all(&source.join("events"), "usr/share/switchyard/events")?;
     }
 
     let doc = format!("usr/share/doc/{}", variant.package);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    AgentStep, AgentView, Care, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care, frozen,
+    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care, frozen,
     reconcile,
 };
 use tracing::{info, warn};
@@ -286,9 +286,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Says once why a pod that asks has to wait.
+    /// Says once why a pod that asks has to wait, and once that a feature has changed hands.
     fn tell(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
         let view = &seen.view;
+        // Between two owners nobody runs it for a moment; whoever it is at the first look is no news.
+        if view.row.current_owner != CurrentOwner::None
+            && let Some(before) = self.track(instance).owner.replace(view.row.current_owner)
+            && before != view.row.current_owner
+        {
+            world.tell_moved(view, before);
+        }
         let asks = view.row.remote_state == RemoteState::Pending;
         let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
         let why = if asks { why } else { None };

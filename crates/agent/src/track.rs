@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use switchyard_core::{ContainerId, PodTime, Reason};
+use switchyard_core::{ContainerId, CurrentOwner, Local, PodTime, Reason, Unit, View};
 
 use crate::world::PodReport;
 
@@ -27,10 +27,14 @@ pub(crate) struct Track {
     pub(crate) label: Option<bool>,
     /// Why the pod that asks was last said to be kept out.
     pub(crate) told: Option<Reason>,
+    /// Who last ran it.
+    pub(crate) owner: Option<CurrentOwner>,
     /// The trouble that was last said.
     pub(crate) trouble: Option<String>,
     /// Since when pods run that do not ask.
     pub(crate) frozen_since: Option<Duration>,
+    /// A pod ran last in the unit, or was waited for there.
+    pub(crate) pod_ran: bool,
     /// When the image may be tried to be made the local one again.
     pub(crate) native_from: Duration,
     in_charge: Option<InCharge>,
@@ -68,6 +72,16 @@ impl Track {
     pub(crate) fn is_native(&mut self) {
         if let Some(pod) = &mut self.in_charge {
             pod.native = true;
+        }
+    }
+
+    /// What is seen of the unit's run. Of one that is over nothing is learnt.
+    pub(crate) fn ran(&mut self, view: &View, unit: Unit) {
+        let waits = view.row.current_owner == CurrentOwner::None && view.is_up();
+        if view.local == Local::Running {
+            self.pod_ran = false;
+        } else if view.pod_in_charge().is_some() || (unit == Unit::Active && waits) {
+            self.pod_ran = true;
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use switchyard_core::{ContainerId, FeatureName, Instance, Phase, Reason, Unit, Version, View};
+use switchyard_core::{ContainerId, CurrentOwner, FeatureName, Instance, Phase, Reason, Unit, Version, View};
 
 /// Something that cannot be found out or done now, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +115,9 @@ pub trait World {
 
     /// Begins to make the image of this container the local one.
     fn go_native(&mut self, instance: &Instance, pod: &ContainerId);
+
+    /// Says that a feature is run by somebody else than before.
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner);
 
     /// Says why the pod that asks is kept out, or with nothing that none is.
     fn tell_kept_out(&mut self, instance: &Instance, pod: Option<&ContainerId>, why: Option<Reason>);

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    Cause, ContainerId, FeatureName, Instance, Local, Phase, Reason, RemoteState, Scope, Unit, Version,
-    instances_of, stop,
+    Cause, ContainerId, CurrentOwner, FeatureName, Instance, Local, Phase, Reason, RemoteState, Scope,
+    SetOwner, Unit, Version, View, instances_of, stop,
 };
 use switchyard_host::{Host, How, TrackLock};
 use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
@@ -277,7 +277,7 @@ impl World for Real {
 
     async fn bring_down(&mut self, instance: &Instance, reason: Reason) -> Result<(), Trouble> {
         info!(feature = %instance, "bringing down what is left of it: {reason}");
-        let decide = |view: &switchyard_core::View| Ok(stop(view));
+        let decide = |view: &View| Ok(stop(view));
         self.host.carry_out("agent", instance, How::default(), decide).await.map_err(trouble)?;
         Ok(())
     }
@@ -303,6 +303,18 @@ impl World for Real {
             let done = native::go(&paths, engine, &instance, &pod).await;
             let _ = queue.send(Event::WentNative(instance, done).into()).await;
         });
+    }
+
+    /// The words are part of an interface: SONiC's event log is fed from them (packaging/events).
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner) {
+        let (instance, to) = (&seen.instance, seen.row.current_owner);
+        let last = switchyard_host::last(&self.host.paths.host, instance).pop();
+        let why = last.map(|entry| entry.message).unwrap_or_default();
+        if to == CurrentOwner::Local && seen.wanted() == SetOwner::Kube {
+            warn!("{instance} fell back from {from} to {to}: {why}");
+        } else {
+            info!("{instance} moved from {from} to {to}: {why}");
+        }
     }
 
     fn tell_kept_out(&mut self, instance: &Instance, pod: Option<&ContainerId>, why: Option<Reason>) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use switchyard_agent::{Agent, Event, Restarted, Seen, Trouble, World};
 use switchyard_core::{
-    ContainerId, FeatureName, Instance, Phase, Reason, RemoteState, SetOwner, Side, Unit, Version,
+    ContainerId, CurrentOwner, FeatureName, Instance, Phase, Reason, RemoteState, SetOwner, Side, Unit,
+    Version, View,
 };
 
 use crate::host::{self, Verb};
@@ -173,7 +174,8 @@ impl World for Life {
             restarts.push(now);
             restarts.retain(|restart| *restart + Duration::from_hours(1) > now);
             if restarts.len() > RESTARTS_AN_HOUR {
-                state.broken(format!("{instance} is restarted more than {RESTARTS_AN_HOUR} times in an hour"));
+                state
+                    .broken(format!("{instance} is restarted more than {RESTARTS_AN_HOUR} times in an hour"));
             }
         });
         trouble::in_between(&self.0, at);
@@ -254,6 +256,8 @@ impl World for Life {
         });
     }
 
+    fn tell_moved(&mut self, _seen: &View, _from: CurrentOwner) {}
+
     fn tell_kept_out(&mut self, instance: &Instance, _: Option<&ContainerId>, why: Option<Reason>) {
         self.0.with(|state| state.tell_story(|| format!("{instance} keeps out: {why:?}")));
     }
@@ -262,7 +266,8 @@ impl World for Life {
 /// `systemctl reset-failed`, then `systemctl try-restart`.
 async fn try_restart(sim: &Sim, at: usize) -> Restarted {
     // A switch has busy moments.
-    let time = sim.with(|state| if state.chance.percent(20) { state.chance.ms(0, 300) } else { state.chance.ms(0, 4) });
+    let time = sim
+        .with(|state| if state.chance.percent(20) { state.chance.ms(0, 300) } else { state.chance.ms(0, 4) });
     sim.sleep(time).await;
     let begun = sim.with(|state| {
         state.reset_failed(at);
@@ -270,8 +275,8 @@ async fn try_restart(sim: &Sim, at: usize) -> Restarted {
             return Err(Restarted::Later);
         }
         let unit = &state.all[at].unit;
-        let is_off = matches!(unit.state, UnitState::Off | UnitState::Stopping)
-            || unit.request == Some(Request::Stop);
+        let is_off =
+            matches!(unit.state, UnitState::Off | UnitState::Stopping) || unit.request == Some(Request::Stop);
         if is_off && state.lie != Lie::RestartStarts {
             return Err(Restarted::Done);
         }
