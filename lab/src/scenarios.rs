@@ -27,7 +27,11 @@ mod reload;
 mod service;
 mod standalone;
 
+use anyhow::Result;
+use serde_json::Value;
+
 use crate::scenario::Scenario;
+use crate::switch::Switch;
 
 /// Every scenario of a switch without a cluster, in the order in which they are told.
 pub fn all() -> Vec<Scenario> {
@@ -61,4 +65,9 @@ pub fn all() -> Vec<Scenario> {
 /// Those that need a control plane, which takes minutes to build.
 pub fn in_cluster() -> Vec<Scenario> {
     cluster::all()
+}
+
+/// The figures of Kubernetes mode, measured on a switch that has a kubelet, as JSON.
+pub fn cluster_figures(switch: &Switch) -> Result<Value> {
+    cluster::figures(switch)
 }

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use switchyard_lab::cluster::{Cluster, kubelet};
 use switchyard_lab::fleet;
 use switchyard_lab::image::Product;
 use switchyard_lab::machine::Machine;
+use switchyard_lab::scenarios::cluster_figures;
 
 use crate::deb;
 
@@ -19,6 +21,9 @@ const GOALS: [(&str, f64); 4] = [
     ("outside stop / engine stop", 0.05),
     ("outside kill / engine kill", 0.05),
 ];
+
+/// The Pss of the agent, in KiB.
+const AGENT_GOAL_KIB: u64 = 15 * 1024;
 
 /// The largest Pss of any verb, in KiB.
 const MEMORY_GOAL_KIB: u64 = 5 * 1024;
@@ -37,7 +42,45 @@ pub(crate) fn run() -> Result<ExitCode> {
     switch.copy_in(&program.to_string_lossy(), "/usr/local/bin/lab-bench")?;
     let figures = switch.ok("lab-bench")?;
     print(&serde_json::from_str(&figures).context("lab-bench printed no JSON")?)?;
+    in_cluster()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// On a switch that has joined the lab's control plane.
+fn in_cluster() -> Result<()> {
+    Cluster::up()?;
+    let product = Product { deb: Some(deb::build(true)?), kubernetes: true, kubelet: Some(kubelet()?) };
+    let switches = fleet::up(&product, 1, 1)?;
+    let figures = cluster_figures(switches.first().context("no switch came up")?)?;
+    let gap = |name: &str| {
+        format!(
+            "{:>8.3} {:>7.3}    <= 1.5 (worst)",
+            number(&figures[name], "median"),
+            number(&figures[name], "worst")
+        )
+    };
+    println!("\n{} rounds, interleaved                      median   worst    goal", figures["rounds"]);
+    println!("{:<42} {}", "gap of a switchover / of stop and start", gap("switchover_gap"));
+    println!("{:<42} {}", "gap of a fallback / of stop and start", gap("fallback_gap"));
+    let delay = &figures["row_to_action_ms"];
+    println!(
+        "row change to the agent's action, {} changes: median {:.1} ms, p99 {:.1} ms (goal: p99 < 50 ms)",
+        delay["changes"],
+        number(delay, "median"),
+        number(delay, "p99")
+    );
+    let idle = &figures["idle"];
+    println!(
+        "wake-ups of the idle agent: {:.1} a minute over {} s (goal: <= 6)",
+        number(idle, "wake_ups_a_minute"),
+        idle["seconds"]
+    );
+    println!("Pss of the agent: {} KiB (goal: < {AGENT_GOAL_KIB})", figures["agent_pss_kib"]);
+    Ok(())
+}
+
+fn number(figures: &serde_json::Value, name: &str) -> f64 {
+    figures[name].as_f64().unwrap_or(f64::NAN)
 }
 
 fn print(figures: &serde_json::Value) -> Result<()> {
@@ -46,8 +89,7 @@ fn print(figures: &serde_json::Value) -> Result<()> {
         let what = ratio["what"].as_str().unwrap_or_default();
         let goal = GOALS.iter().find(|(name, _)| *name == what);
         let goal = goal.map_or_else(String::new, |(_, goal)| format!("<= {goal}"));
-        let number = |name: &str| ratio[name].as_f64().unwrap_or(f64::NAN);
-        println!("{what:<42} {:>8.3} {:>7.3}    {goal}", number("median"), number("worst"));
+        println!("{what:<42} {:>8.3} {:>7.3}    {goal}", number(ratio, "median"), number(ratio, "worst"));
     }
     println!("\nlargest Pss (goal: under {MEMORY_GOAL_KIB} KiB)");
     for (verb, kib) in figures["largest_pss_kib"].as_object().context("no memory")? {

@@ -1,10 +1,14 @@
 //! Switches and the lab's control plane with nothing of ours between them: what every story about joining builds on.
 
+mod bench;
 mod by_hand;
+mod crashes;
 mod failures;
 mod identity;
 mod member;
 mod moves;
+mod trouble;
+mod updates;
 
 use std::time::Duration;
 
@@ -13,7 +17,7 @@ use serde_json::Value;
 
 use crate::cluster::Part;
 use crate::scenario::{Scenario, SwitchKind};
-use crate::switch::Boot;
+use crate::switch::{Boot, Switch};
 use by_hand::{Node, POD_MAX, as_node};
 
 /// The stories of switches that join by hand.
@@ -46,7 +50,12 @@ const BY_HAND: &[Scenario] = &[
 
 /// Every scenario with a cluster, in the order in which they are told.
 pub(super) fn all() -> Vec<Scenario> {
-    [BY_HAND, moves::SCENARIOS, failures::SCENARIOS].concat()
+    [BY_HAND, moves::SCENARIOS, failures::SCENARIOS, updates::SCENARIOS, trouble::SCENARIOS, crashes::SCENARIOS].concat()
+}
+
+/// The figures of Kubernetes mode, on a switch that has a kubelet.
+pub(super) fn figures(switch: &Switch) -> Result<Value> {
+    bench::figures(switch)
 }
 
 fn runs_a_pod(node: &Node<'_>) -> Result<()> {
