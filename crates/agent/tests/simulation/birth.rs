@@ -48,7 +48,9 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
             },
             label_row: None,
             label_node: set_owner == SetOwner::Kube && chance.percent(50),
-            manifest: chance.percent(80).then_some(Template { generation: u64::try_from(number).unwrap(), image }),
+            manifest: chance
+                .percent(80)
+                .then_some(Template { generation: u64::try_from(number).unwrap(), image }),
             instances: (all.len()..all.len() + names.len()).collect(),
         });
         all.extend(names.into_iter().map(|name| {

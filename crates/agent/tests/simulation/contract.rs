@@ -73,7 +73,7 @@ fn some<T>(chance: &mut Chance, value: T) -> Option<T> {
     chance.percent(40).then_some(value)
 }
 
-fn change(chance: &mut Chance, row: &FeatureState, instance: &Instance) -> RowChange {
+fn any_change(chance: &mut Chance, row: &FeatureState, instance: &Instance) -> RowChange {
     let remote = [
         RemoteState::None,
         RemoteState::Pending,
@@ -134,15 +134,15 @@ fn rows_are_compared_and_written_as_redis_does() {
     let (mut written, mut refused) = (0, 0);
     for number in 0..CHANGES {
         let row = sim.with(|state| state.all[0].row.clone());
-        let change = change(&mut chance, &row, &instance);
+        let wanted = any_change(&mut chance, &row, &instance);
         let told = sim.seen(Channel::Instance(0));
-        let ours = sim.with(|state| state.write(0, &change, "contract"));
-        let theirs = switch.write_state(&instance, &change).unwrap();
-        assert_eq!(ours, theirs, "change {number}: {change:?}\nof {row:?}");
+        let ours = sim.with(|state| state.write(0, &wanted, "contract"));
+        let theirs = switch.write_state(&instance, &wanted).unwrap();
+        assert_eq!(ours, theirs, "change {number}: {wanted:?}\nof {row:?}");
         let ours = sim.with(|state| state.all[0].row.clone());
         let theirs = switch.feature_state(&instance).unwrap().unwrap_or_default();
-        assert_eq!(timeless(ours), timeless(theirs), "change {number}: {change:?}\nof {row:?}");
-        if theirs_writes(&change) && sim.seen(Channel::Instance(0)) > told {
+        assert_eq!(timeless(ours), timeless(theirs), "change {number}: {wanted:?}\nof {row:?}");
+        if theirs_writes(&wanted) && sim.seen(Channel::Instance(0)) > told {
             written += 1;
         } else {
             refused += 1;

@@ -73,7 +73,9 @@ async fn local_main(sim: Sim, at: usize, number: u64) {
 
 /// The main program of a pod's container.
 pub(crate) async fn pod_main(sim: Sim, at: usize, number: u64) {
-    let Some(image) = sim.with(|state| state.containers.get(&number).map(|c| c.image.clone())) else { return };
+    let Some(image) = sim.with(|state| state.containers.get(&number).map(|c| c.image.clone())) else {
+        return;
+    };
     let early = sim.with(|state| state.chance.ms(50, 3000));
     sim.sleep(early).await;
     if image.health == Health::CrashesEarly {
@@ -253,7 +255,7 @@ async fn dying(sim: Sim, number: u64) {
     }
     let hangs_until = sim.with(|state| state.engine_hangs_until);
     if hangs && hangs_until > sim.now() {
-        sim.sleep(hangs_until - sim.now()).await;
+        sim.sleep(hangs_until.saturating_sub(sim.now())).await;
     }
     kill(&sim, number);
 }

@@ -7,8 +7,13 @@ use crate::lies::Lie;
 const HISTORIES: u64 = 1500;
 
 fn fails_without(lie: Lie, expected: &str) {
+    fails_from(0, lie, expected);
+}
+
+/// Where it takes long until it is met, the search begins with the history that met it last.
+fn fails_from(first: u64, lie: Lie, expected: &str) {
     let mut others = Vec::new();
-    for seed in 0..HISTORIES {
+    for seed in (first..HISTORIES).chain(0..first) {
         if let Err(failure) = live(seed, lie) {
             if failure.complaint.contains(expected) {
                 println!("{lie:?}: seed {seed}");
@@ -44,7 +49,7 @@ fn what_a_unit_left_behind_must_be_brought_down() {
 
 #[test]
 fn rows_must_be_written_only_as_they_were_seen() {
-    fails_without(Lie::Unconditional, "two payloads");
+    fails_from(287, Lie::Unconditional, "two payloads");
 }
 
 #[test]

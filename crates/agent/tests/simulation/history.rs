@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::birth::{self, Kind};
+use crate::known;
 use crate::lies::Lie;
 use crate::promises;
 use crate::sim::{Place, Sim};
@@ -45,13 +46,14 @@ pub(crate) fn live(seed: u64, lie: Lie) -> Result<Tally, Failure> {
 
 fn run(seed: u64, kind: Kind) -> Result<Tally, Failure> {
     let sim = Sim::new(birth::state(seed, kind));
-    let done = lead(&sim);
+    // Cut short if a promise is broken.
+    let _ = lead(&sim);
     sim.end();
-    sim.with(|state| match (done, state.complaint.take()) {
-        (_, Some(complaint)) => {
+    sim.with(|state| match state.complaint.take() {
+        Some(complaint) if kind.lie != Lie::None || !known::is_known(&complaint) => {
             Err(Failure { seed, complaint, story: std::mem::take(&mut state.story) })
         }
-        (_, None) => Ok(Tally {
+        _ => Ok(Tally {
             troubles: state.troubles & !(1 << 31),
             restarts: state.restarts,
             moves: state.moves,
@@ -62,14 +64,9 @@ fn run(seed: u64, kind: Kind) -> Result<Tally, Failure> {
 }
 
 fn lead(sim: &Sim) -> Option<()> {
-    let boots = {
-        let sim = sim.clone();
-        sim.clone().spawn(Place::Outside, async move {
-            sim.with(|state| state.busy = true);
-            trouble::up(&sim, false).await;
-        })
-    };
-    let _ = boots;
+    let boot = sim.clone();
+    sim.with(|state| state.busy = true);
+    sim.spawn(Place::Outside, async move { trouble::up(&boot, false).await });
     let rounds = sim.with(|state| 1 + state.chance.below(3));
     for _ in 0..rounds {
         let count = sim.with(|state| 1 + state.chance.below(60));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended, kill, start,
-    stop, versions, wait, why_ended,
+    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended, kill,
+    start, stop, versions, wait, why_ended,
 };
 
 use crate::engine;
@@ -51,9 +51,7 @@ pub(crate) async fn view(sim: &Sim, at: usize) -> Result<View, Trouble> {
 fn number(sim: &Sim, at: usize, copy: &Copy) -> Option<u64> {
     sim.with(|state| match copy {
         Copy::Local => state.local_run(at),
-        Copy::Pod(id) => {
-            state.of(at, Side::Kube).find(|number| state.containers[number].id.same_as(id))
-        }
+        Copy::Pod(id) => state.of(at, Side::Kube).find(|number| state.containers[number].id.same_as(id)),
     })
 }
 
@@ -211,8 +209,7 @@ async fn check(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool {
 async fn record_version(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool {
     loop {
         let Ok(view) = view(sim, at).await else { return false };
-        let Some(version) =
-            sim.with(|state| state.containers.get(&watched).map(|c| c.image.version.clone()))
+        let Some(version) = sim.with(|state| state.containers.get(&watched).map(|c| c.image.version.clone()))
         else {
             return true;
         };

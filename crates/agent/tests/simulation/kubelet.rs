@@ -105,7 +105,8 @@ fn backoff(failures: u32) -> Duration {
 /// The agent's adapter for labels: what the rows ask for is told the cluster when it can be reached.
 pub(crate) async fn labels(sim: Sim) {
     loop {
-        sim.until(Channel::Cluster, None, |state| state.server && state.joined && differs(state).is_some()).await;
+        sim.until(Channel::Cluster, None, |state| state.server && state.joined && differs(state).is_some())
+            .await;
         let time = sim.with(|state| state.chance.ms(50, 3000));
         sim.sleep(time).await;
         sim.with(|state| {

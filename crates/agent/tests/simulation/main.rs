@@ -58,7 +58,8 @@ fn kept() -> Vec<u64> {
 /// Says what went wrong, and keeps the seed.
 fn fail(failure: &Failure) -> ! {
     let Failure { seed, complaint, story } = failure;
-    if !kept().contains(seed) && std::env::var_os("SWITCHYARD_SEED").is_none() {
+    let trial = ["SWITCHYARD_SEED", "SWITCHYARD_STRICT"].iter().any(|name| std::env::var_os(name).is_some());
+    if !trial && !kept().contains(seed) {
         let kept = OpenOptions::new().append(true).open(SEEDS);
         // A tree that cannot be written, as in CI, is no reason to be silent about the rest.
         let _ = kept.and_then(|mut file| writeln!(file, "{seed} {complaint}"));
@@ -101,26 +102,4 @@ fn every_history_keeps_the_promises() {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
-}
-
-#[test]
-#[ignore = "survey"]
-fn survey() {
-    let mut found: std::collections::BTreeMap<String, (u32, u64)> = std::collections::BTreeMap::new();
-    let (mut sum, mut known) = (0, 0);
-    let begin = Instant::now();
-    let n = std::env::var("N").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
-    for seed in std::env::var("FROM").ok().and_then(|n| n.parse().ok()).unwrap_or(0)..n {
-        match live(seed, Lie::None) {
-            Ok(tally) => {
-                sum += tally.troubles;
-                known += u32::from(tally.known > 0);
-            }
-            Err(failure) => {
-                let entry = found.entry(failure.complaint.replace("bgp0", "X").replace("bgp1", "X").replace("snmp", "X").replace("lldp", "X")).or_insert((0, seed));
-                entry.0 += 1;
-            }
-        }
-    }
-    println!("{sum} troubles {known} known {:?} {found:#?}", begin.elapsed());
 }

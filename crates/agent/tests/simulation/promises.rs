@@ -133,5 +133,6 @@ fn label(state: &State, at: usize) -> Option<String> {
     let never_ran = ours().all(|one| one.row.system_state.is_none());
     let is = if state.server { feature.label_node } else { feature.label_row == Some(true) };
     let deleted = if feature.exists { "" } else { " of a feature that was deleted" };
-    (is != wanted && !(never_ran && !wanted)).then(|| format!("the label{deleted} is {is} and {wanted} is meant"))
+    (is != wanted && (wanted || !never_ran))
+        .then(|| format!("the label{deleted} is {is} and {wanted} is meant"))
 }

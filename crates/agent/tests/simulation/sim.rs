@@ -73,7 +73,7 @@ impl Sim {
             queue: RefCell::default(),
             listeners: RefCell::default(),
             // Not zero, so that a moment before the beginning can be told.
-            now: Cell::new(Duration::from_secs(60)),
+            now: Cell::new(Duration::from_mins(1)),
             current: Cell::new(0),
             last: Cell::new(0),
             turns: Cell::new(0),

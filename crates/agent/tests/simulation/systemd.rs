@@ -13,7 +13,7 @@ use crate::state::{Health, Request, State, UnitState};
 
 const RESTART_DELAY: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(90);
-const LIMIT_INTERVAL: Duration = Duration::from_secs(1200);
+const LIMIT_INTERVAL: Duration = Duration::from_mins(20);
 const LIMIT_BURST: usize = 3;
 
 impl State {

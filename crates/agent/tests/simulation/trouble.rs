@@ -114,7 +114,9 @@ impl State {
         let feature = self.all[at].feature;
         change(&mut self.features[feature]);
         let config = self.features[feature].config.clone();
-        self.tell_story(|| format!("feature {feature}: {} {} {}", config.state, config.set_owner, config.fallback));
+        self.tell_story(|| {
+            format!("feature {feature}: {} {} {}", config.state, config.set_owner, config.fallback)
+        });
         self.feature_touched(feature);
     }
 
@@ -141,7 +143,9 @@ fn flip(owner: SetOwner) -> SetOwner {
 }
 
 fn set_owner(sim: &Sim, at: usize) {
-    sim.with(|state| state.change_feature(at, |feature| feature.config.set_owner = flip(feature.config.set_owner)));
+    sim.with(|state| {
+        state.change_feature(at, |feature| feature.config.set_owner = flip(feature.config.set_owner));
+    });
 }
 
 fn set_owner_ten_times(sim: &Sim, at: usize) {
@@ -188,7 +192,8 @@ fn hold(sim: &Sim, at: usize) {
 
 fn accept(sim: &Sim, at: usize) {
     sim.with(|state| {
-        let version = state.features[state.all[at].feature].manifest.as_ref().map(|t| t.image.version.clone());
+        let version =
+            state.features[state.all[at].feature].manifest.as_ref().map(|t| t.image.version.clone());
         if let Some(version) = version {
             state.all[at].record.accept(&version);
             // The command touches the row, so that everybody looks again.
@@ -239,12 +244,16 @@ fn evict(sim: &Sim, at: usize) {
         state.all[at].fresh_pod = true;
         state.of(at, Side::Kube).collect()
     });
-    pods.into_iter().for_each(|pod| engine::begin_stop(sim, pod));
+    for pod in pods {
+        engine::begin_stop(sim, pod);
+    }
 }
 
 fn kill(sim: &Sim, at: usize, side: Side) {
     let found: Vec<_> = sim.with(|state| state.of(at, side).collect());
-    found.into_iter().for_each(|number| engine::kill(sim, number));
+    for number in found {
+        engine::kill(sim, number);
+    }
 }
 
 fn kubelet_down_or_up(sim: &Sim, _: usize) {
@@ -298,7 +307,9 @@ fn script_dies(sim: &Sim, at: usize) {
         }
         script
     });
-    script.into_iter().for_each(|script| sim.kill(script));
+    if let Some(script) = script {
+        sim.kill(script);
+    }
 }
 
 fn wait_dies(sim: &Sim, at: usize) {
@@ -308,7 +319,9 @@ fn wait_dies(sim: &Sim, at: usize) {
             state.touched.push(Channel::Instance(at));
         })
     });
-    main.into_iter().for_each(|main| sim.kill(main));
+    if let Some(main) = main {
+        sim.kill(main);
+    }
 }
 
 fn dockerd(sim: &Sim, _: usize) {
@@ -317,7 +330,9 @@ fn dockerd(sim: &Sim, _: usize) {
         let all: Vec<_> = state.containers.keys().copied().filter(|_| state.chance.percent(90)).collect();
         (all, state.chance.ms(200, 20_000))
     });
-    all.into_iter().for_each(|number| engine::kill(sim, number));
+    for number in all {
+        engine::kill(sim, number);
+    }
     let sim = sim.clone();
     sim.clone().spawn(Place::Switch, async move {
         sim.sleep(time).await;
@@ -364,7 +379,9 @@ fn delete(sim: &Sim, at: usize) {
         sim.with(|state| {
             state.features[feature].exists = true;
             state.features[feature].config.state = Admin::Enabled;
-            instances.iter().for_each(|at| state.all[*at].gone_since = None);
+            for at in &instances {
+                state.all[*at].gone_since = None;
+            }
             state.feature_touched(feature);
             featured(state, at, true);
         });
@@ -377,7 +394,8 @@ fn delete(sim: &Sim, at: usize) {
     });
     sim.clone().spawn(Place::Outside, async move {
         for at in &instances {
-            sim.until(Channel::Instance(*at), None, |state| state.all[*at].unit.state == UnitState::Off).await;
+            sim.until(Channel::Instance(*at), None, |state| state.all[*at].unit.state == UnitState::Off)
+                .await;
         }
         sim.with(|state| {
             if state.features[feature].config.state == Admin::Disabled && !state.busy {
@@ -414,7 +432,9 @@ fn leave(sim: &Sim, _: usize) {
                 state.all.iter_mut().for_each(|one| one.orders = None);
                 (0..state.all.len()).flat_map(|at| state.of(at, Side::Kube).collect::<Vec<_>>()).collect()
             });
-            pods.into_iter().for_each(|pod| engine::begin_stop(&sim, pod));
+            for pod in pods {
+                engine::begin_stop(&sim, pod);
+            }
         }
         sim.with(|state| {
             state.event(Event::Everything);
