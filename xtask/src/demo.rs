@@ -3,6 +3,8 @@
 //! Each chapter does one thing as an operator would, shows what the switch says, and checks what is claimed: a demo
 //! that tells what is not so ends there.
 
+mod cluster;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,7 +20,15 @@ const FEATURE: &str = "snmp";
 /// systemd restarts a feature after two seconds in the lab, thirty on a real switch.
 const BACK: Duration = Duration::from_mins(1);
 
-pub(crate) fn run() -> Result<ExitCode> {
+/// What can be chosen.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// End before the cluster, which takes minutes to build the first time
+    #[arg(long)]
+    no_cluster: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     println!(
         "A SONiC switch is built and booted on this machine, with our package on it. The first time takes minutes.\n"
     );
@@ -28,6 +38,9 @@ pub(crate) fn run() -> Result<ExitCode> {
     for (number, (title, chapter)) in CHAPTERS.iter().enumerate() {
         println!("\n{}. {title}", number + 1);
         chapter(switch).with_context(|| format!("chapter {}", number + 1))?;
+    }
+    if !arguments.no_cluster {
+        cluster::tell(CHAPTERS.len())?;
     }
     println!(
         "\nThe switch stays up. Log in:  cargo xtask lab shell {0}\nRemove it:                 cargo xtask lab down --all",

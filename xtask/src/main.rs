@@ -35,7 +35,7 @@ enum Command {
     /// Install, upgrade, abort, remove and purge the packages in an empty Debian, and compare file trees
     DebTest(deb_test::Arguments),
     /// Boot a virtual switch and tell the life of a feature on it
-    Demo,
+    Demo(demo::Arguments),
     /// Run every test, as CI does
     Test(test::Arguments),
     /// Measure the product on a virtual switch
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::DebTest(arguments) => deb_test::main(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Demo => demo::run(),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench => bench::run(),
         Command::Scenarios(arguments) => scenarios::run(&arguments),

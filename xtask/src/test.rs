@@ -1,7 +1,7 @@
 //! `cargo xtask test`: what CI runs, and all that it needs installed first.
 //!
 //! In the order of how fast a mistake shows: format, lints, what may be linked in, unit, property and model tests,
-//! adapters against real daemons, the package, and stories on virtual switches. Goes on past a failed stage, so that
+//! adapters against real daemons, the package, and stories on virtual switches, first without and then in a cluster. Goes on past a failed stage, so that
 //! one run tells everything; the last line counts.
 
 use std::process::{Command, ExitCode, Stdio};
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use switchyard_lab::machine::Machine;
-use switchyard_lab::scenario::{self, Selection};
+use switchyard_lab::scenario::{self, Scenario, Selection};
 use switchyard_lab::scenarios;
 
 use crate::deb;
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Only the stages before the virtual switches
     #[arg(long)]
     no_switches: bool,
+    /// Without the stories that need a control plane, which takes minutes to build the first time
+    #[arg(long)]
+    no_cluster: bool,
 }
 
 /// How many tests a stage ran.
@@ -83,7 +86,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.no_switches {
         stage("the package", &|| Count::one(crate::deb_test::run()));
         stage("stories on virtual switches", &|| {
-            stories(arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
+            stories(scenarios::all(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
+        });
+    }
+    if !arguments.no_switches && !arguments.no_cluster {
+        stage("stories in a cluster", &|| {
+            stories(scenarios::in_cluster(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
         });
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
@@ -146,9 +154,9 @@ fn number_before(line: &str, word: &str) -> Result<usize> {
     digits.parse().with_context(|| format!("no number before{word:?} in {line:?}"))
 }
 
-fn stories(long: bool) -> Result<Count> {
+fn stories(scenarios: Vec<Scenario>, long: bool) -> Result<Count> {
     let selection = Selection { filter: String::new(), long };
     let (passed, failed) =
-        scenario::run(scenarios::all(), &selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
+        scenario::run(scenarios, &selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
     Ok(Count { passed, failed })
 }

@@ -91,13 +91,14 @@ fn would_change(view: &View) -> Vec<String> {
         ways.push(format!("system service enable {feature}: starts it, also after a boot"));
     }
     if view.kubernetes {
-        let other = match view.wanted() {
-            switchyard_core::SetOwner::Local => "kube",
-            switchyard_core::SetOwner::Kube => "local",
-        };
-        ways.push(format!(
-            "config feature owner {feature} {other}: at the next restart it is run by {other}"
-        ));
+        ways.push(match view.wanted() {
+            switchyard_core::SetOwner::Local => {
+                format!("config feature owner {feature} kube: a pod takes over as soon as it is there")
+            }
+            switchyard_core::SetOwner::Kube => {
+                format!("config feature owner {feature} local: the local image is back at once")
+            }
+        });
     }
     ways
 }
