@@ -1,8 +1,8 @@
 //! `cargo xtask test`: what CI runs, and all that it needs installed first.
 //!
-//! In the order of how fast a mistake shows: format, lints, what may be linked in, unit, property and model tests,
-//! adapters against real daemons, the package, and stories on virtual switches, first without and then in a cluster. Goes on past a failed stage, so that
-//! one run tells everything; the last line counts.
+//! In the order of how fast a mistake shows: format, lints, what may be linked in, unit, property, model and simulation
+//! tests, adapters against real daemons, the package, and stories on virtual switches, first without and then in a
+//! cluster. Goes on past a failed stage, so that one run tells everything; the last line counts.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
