@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care, frozen,
-    reconcile,
+    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care,
+    frozen, reconcile,
 };
 use tracing::{info, warn};
 
@@ -161,12 +161,16 @@ impl Agent {
     ) -> Result<(), Trouble> {
         let (now, leaving) = (world.now(), world.leaving());
         let Seen { view, unit, since, same_as_local, copy_for } = seen;
+        let track = self.track(instance);
+        track.ran(view, *unit);
+        let local_ran = !track.pod_ran;
         let agent_view = AgentView {
             view,
             unit: *unit,
             since: *since,
             phase,
             same_as_local: *same_as_local,
+            local_ran,
             copy_for: *copy_for,
             leaving,
         };
@@ -207,9 +211,9 @@ impl Agent {
         if track.restarting {
             return;
         }
-        match track.may_restart(now) {
+        match track.may_restart(reason, now) {
             Ok(()) => {
-                track.restarts(now);
+                track.restarts(reason, now);
                 world.restart(instance, reason);
             }
             Err(from) => track.due(from),

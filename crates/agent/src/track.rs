@@ -7,7 +7,7 @@ use switchyard_core::{ContainerId, CurrentOwner, Local, PodTime, Reason, Unit, V
 
 use crate::world::PodReport;
 
-/// Restarts that follow each other within this are one attempt after the other.
+/// Restarts for a pod that knocks that follow each other within this are one attempt after the other.
 const TOGETHER: Duration = Duration::from_mins(2);
 /// So many of them may follow at once: an operator may change his mind, and a pod may knock again.
 const FREE: u32 = 3;
@@ -39,8 +39,8 @@ pub(crate) struct Track {
     pub(crate) native_from: Duration,
     in_charge: Option<InCharge>,
     unready: BTreeMap<ContainerId, Duration>,
-    last_restart: Option<Duration>,
-    restarts: u32,
+    last_knock: Option<Duration>,
+    knocks: u32,
 }
 
 #[derive(Debug)]
@@ -95,26 +95,34 @@ impl Track {
         }
     }
 
-    /// Whether a restart may begin now, or when. Each that follows too soon on others waits longer: a pod that knocks
-    /// and dies must not keep a unit going round.
-    pub(crate) fn may_restart(&mut self, now: Duration) -> Result<(), Duration> {
-        let Some(last) = self.last_restart else { return Ok(()) };
+    /// Whether a restart may begin now, or when. Of those for a pod that knocks each that follows too soon on others
+    /// waits longer: one that knocks and dies must not keep a unit going round. The operator's word and the way home
+    /// are not kept waiting.
+    pub(crate) fn may_restart(&mut self, reason: Reason, now: Duration) -> Result<(), Duration> {
+        let Some(last) = self.last_knock.filter(|_| reason == Reason::PodKnocks) else { return Ok(()) };
         if now.saturating_sub(last) >= TOGETHER.max(self.pause()) {
-            self.restarts = 0;
+            self.knocks = 0;
         }
         let from = last + self.pause();
         if now >= from { Ok(()) } else { Err(from) }
     }
 
     /// A restart begins.
-    pub(crate) fn restarts(&mut self, now: Duration) {
+    pub(crate) fn restarts(&mut self, reason: Reason, now: Duration) {
         self.restarting = true;
-        self.last_restart = Some(now);
-        self.restarts = self.restarts.saturating_add(1);
+        match reason {
+            Reason::PodKnocks => {
+                self.last_knock = Some(now);
+                self.knocks = self.knocks.saturating_add(1);
+            }
+            // What happened before the operator's word is no omen for what comes after it.
+            Reason::OwnerChangedToLocal => self.knocks = 0,
+            _ => {}
+        }
     }
 
     fn pause(&self) -> Duration {
-        let doublings = self.restarts.saturating_sub(FREE);
+        let doublings = self.knocks.saturating_sub(FREE);
         if doublings == 0 {
             Duration::ZERO
         } else {
@@ -158,21 +166,34 @@ mod tests {
         let mut track = Track::default();
         let mut now = seconds(1000);
         for _ in 0..=FREE {
-            assert_eq!(track.may_restart(now), Ok(()));
-            track.restarts(now);
+            assert_eq!(track.may_restart(Reason::PodKnocks, now), Ok(()));
+            track.restarts(Reason::PodKnocks, now);
         }
         let mut pauses = Vec::new();
         for _ in 0..4 {
-            let from = track.may_restart(now).unwrap_err();
+            let from = track.may_restart(Reason::PodKnocks, now).unwrap_err();
             pauses.push(from.saturating_sub(now));
             now = from;
-            assert_eq!(track.may_restart(now), Ok(()));
-            track.restarts(now);
+            assert_eq!(track.may_restart(Reason::PodKnocks, now), Ok(()));
+            track.restarts(Reason::PodKnocks, now);
         }
         assert_eq!(pauses, [5, 10, 20, 40].map(seconds));
         now += PAUSE_MAX;
-        assert_eq!(track.may_restart(now), Ok(()));
-        track.restarts(now);
-        assert_eq!(track.may_restart(now), Ok(()), "forgiven");
+        assert_eq!(track.may_restart(Reason::PodKnocks, now), Ok(()));
+        track.restarts(Reason::PodKnocks, now);
+        assert_eq!(track.may_restart(Reason::PodKnocks, now), Ok(()), "forgiven");
+    }
+
+    #[test]
+    fn neither_the_operator_s_word_nor_the_way_home_waits_for_knocks() {
+        let mut track = Track::default();
+        let now = seconds(1000);
+        (0..9).for_each(|_| track.restarts(Reason::PodKnocks, now));
+        assert!(track.may_restart(Reason::PodKnocks, now).is_err());
+        for reason in [Reason::PodNotReady, Reason::PodNeverCame, Reason::OwnerChangedToLocal] {
+            assert_eq!(track.may_restart(reason, now), Ok(()));
+            track.restarts(reason, now);
+        }
+        assert_eq!(track.may_restart(Reason::PodKnocks, now), Ok(()), "a new word, a new beginning");
     }
 }

@@ -46,6 +46,9 @@ pub struct AgentView<'a> {
     pub same_as_local: bool,
     /// How long the local copy has been running; nothing if it does not, or the engine does not tell.
     pub copy_for: Option<Duration>,
+    /// The copy that last ran in this unit was the local one, or nobody knows: that it ended is the unit's own matter,
+    /// and systemd's delay and start limit are for it.
+    pub local_ran: bool,
     /// The switch leaves its cluster, or has left it: no pod may stay in charge where the local image may step in. (Whether it can is seen at the unit's start: a
     /// container that was made from an older image is removed, and made anew by the control script.)
     pub leaving: bool,
@@ -94,11 +97,11 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
             }
             steps
         }
-        // Shortens the gap of a rolling update; systemd would do it after its restart delay.
+        // Shortens the gap of a rolling update and the way home; systemd would do it after its restart delay.
         (Unit::WillRestart, SetOwner::Kube)
-            if view.row.current_owner == CurrentOwner::None && view.pod_is_coming() =>
+            if view.row.current_owner == CurrentOwner::None && (view.pod_is_coming() || !now.local_ran) =>
         {
-            vec![AgentStep::RestartUnit(Reason::PodGone)]
+            vec![AgentStep::RestartUnit(why_nobody_runs(view))]
         }
         // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
         (Unit::Off, _) => {
@@ -107,6 +110,15 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
             drop_label(now, knobs).into_iter().chain(traces).collect()
         }
         (Unit::WillRestart | Unit::Busy, _) => Vec::new(),
+    }
+}
+
+fn why_nobody_runs(view: &View) -> Reason {
+    match view.row.remote_state {
+        RemoteState::None => Reason::PodNeverCame,
+        RemoteState::Pending | RemoteState::Ready | RemoteState::Running | RemoteState::Stopped => {
+            Reason::PodGone
+        }
     }
 }
 

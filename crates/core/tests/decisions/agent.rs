@@ -17,6 +17,7 @@ fn now(view: &View, unit: Unit) -> AgentView<'_> {
         since: Duration::ZERO,
         phase: Phase::Steady,
         same_as_local: false,
+        local_ran: true,
         copy_for: None,
         leaving: false,
     }
@@ -164,6 +165,21 @@ fn the_gap_of_a_rolling_update_is_shortened() {
     }
     check(Unit::WillRestart, &kube().row(down()), "");
     check(Unit::WillRestart, &local().row(down().remote(RemoteState::Stopped, "a")), "");
+}
+
+#[test]
+fn the_way_home_from_a_pod_does_not_wait_for_the_delay_that_is_meant_for_a_local_copy_that_ends() {
+    let said = |view: &View| {
+        let now = AgentView { local_ran: false, ..now(view, Unit::WillRestart) };
+        words::agent(&reconcile(&now, &Knobs::default()))
+    };
+    let gave_up = kube().row(down());
+    assert_eq!(said(&gave_up), "restart: PodNeverCame");
+    let crashed = kube().row(down().remote(RemoteState::Stopped, "a"));
+    let crashed = View { verdict: Verdict::Blocked, ..crashed };
+    assert_eq!(said(&crashed), "restart: PodGone");
+    check(Unit::WillRestart, &gave_up, "");
+    check(Unit::WillRestart, &crashed, "");
 }
 
 #[test]

@@ -63,7 +63,16 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn steady(view: &View, unit: Unit, same_as_local: bool) -> AgentView<'_> {
-    AgentView { view, unit, since: Duration::MAX, phase: Phase::Steady, same_as_local, copy_for: None, leaving: false }
+    AgentView {
+        view,
+        unit,
+        since: Duration::MAX,
+        phase: Phase::Steady,
+        same_as_local,
+        local_ran: true,
+        copy_for: None,
+        leaving: false,
+    }
 }
 
 fn any_unit() -> impl Strategy<Value = Unit> {

@@ -64,6 +64,8 @@ fn look(scenario: &Scenario, world: &mut World) {
         since: Duration::MAX,
         phase: Phase::Steady,
         same_as_local: scenario.same_as_local,
+        // So it may restart the unit in every state in which it ever might.
+        local_ran: false,
         copy_for: None,
         leaving: false,
     };
