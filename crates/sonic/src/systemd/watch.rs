@@ -1,9 +1,12 @@
 //! Hears of units that enter another state.
 
+use std::collections::HashMap;
+
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream, SelectAll},
 };
+use zbus::Variant;
 
 use super::{Units, failed};
 use crate::SonicError;
@@ -23,11 +26,16 @@ impl Units {
             let path = self.load(unit).await?;
             let events = self.property_changes(path).await.map_err(error)?;
             let name = unit.clone();
+            let mut known = None;
             let entered = events.filter_map(move |event| {
-                let is_state = event.args().is_ok_and(|args| {
-                    ["ActiveState", "SubState"].iter().any(|key| args.changed_properties().contains_key(key))
-                });
-                std::future::ready(is_state.then(|| name.clone()))
+                let state = event.args().ok().and_then(|args| state(args.changed_properties()));
+                // systemd tells of a unit as a whole, also when nothing but its dependencies has changed: that happens
+                // whenever somebody asks for another unit that was not loaded, such as who listens here.
+                let is_news = state.is_some() && state != known;
+                if is_news {
+                    known = state;
+                }
+                std::future::ready(is_news.then(|| name.clone()))
             });
             changes.push(entered.boxed());
         }
@@ -37,6 +45,13 @@ impl Units {
         }
         Ok(UnitChanges { changes })
     }
+}
+
+/// What tells one state of a unit from the next, also from the same one at another time; nothing if another interface
+/// than that of units has changed.
+fn state(properties: &HashMap<&str, Variant<'_>>) -> Option<[String; 3]> {
+    let text = |key: &str| properties.get(key).map(Variant::to_string);
+    Some([text("ActiveState")?, text("SubState")?, text("StateChangeTimestampMonotonic")?])
 }
 
 impl UnitChanges {

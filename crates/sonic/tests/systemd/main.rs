@@ -170,6 +170,29 @@ async fn units_that_change_their_state_are_told_and_a_try_leaves_a_stopped_one_a
     assert_ne!(units.status("heard.service").await.unwrap().main_pid, first);
 }
 
+/// A unit that is not loaded is loaded to be looked at and forgotten at once. Who listens and then looks, as the agent
+/// does, would go round for ever.
+#[tokio::test]
+async fn looking_at_a_unit_that_needs_another_is_no_change_of_the_other() {
+    let needs = format!("{RUNS}\n[Unit]\nBindsTo=heard.service\nAfter=heard.service\n");
+    let files = [("heard.service", RUNS), ("next.service", RUNS), ("needs.service", needs.as_str())];
+    let (_systemd, units) = Systemd::with(&files).await;
+    units.start("heard.service").await.unwrap();
+    let heard = ["heard.service", "next.service"].map(str::to_owned);
+    let mut changes = units.changes(&heard).await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(units.status("needs.service").await.unwrap().unit(), Unit::Off);
+    }
+    units.stop("heard.service").await.unwrap();
+    units.start("next.service").await.unwrap();
+    let mut told = Vec::new();
+    while told.last().is_none_or(|unit| unit != "next.service") {
+        told.push(tokio::time::timeout(SOON, changes.next()).await.expect("nothing was told").unwrap());
+    }
+    // The stop of one that runs: on its way, and down.
+    assert!(told.len() <= 3, "told of {told:?}");
+}
+
 #[tokio::test]
 async fn a_bus_that_is_not_there_is_named() {
     let error = Units::connect_to("unix:path=/nowhere/bus").await.err().unwrap();
