@@ -302,11 +302,12 @@ impl Agent {
         }
         let asks = view.row.remote_state == RemoteState::Pending;
         let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
-        let why = if asks { why } else { None };
+        let pod = view.row.remote_container_id.clone();
+        let why = why.filter(|_| asks).map(|why| (pod.clone(), why));
         let track = self.track(instance);
         if track.told != why {
-            track.told = why;
-            world.tell_kept_out(instance, view.row.remote_container_id.as_ref(), why);
+            track.told.clone_from(&why);
+            world.tell_kept_out(instance, pod.as_ref(), why.map(|(_, why)| why));
         }
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct Track {
     pub(crate) due: Option<Duration>,
     /// Whether the node is to have the feature's label for this instance's sake.
     pub(crate) label: Option<bool>,
-    /// Why the pod that asks was last said to be kept out.
-    pub(crate) told: Option<Reason>,
+    /// Which pod that asks was last said to be kept out, and why.
+    pub(crate) told: Option<(Option<ContainerId>, Reason)>,
     /// Who last ran it.
     pub(crate) owner: Option<CurrentOwner>,
     /// The trouble that was last said.

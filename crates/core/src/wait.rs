@@ -88,6 +88,13 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
             Some(kept_out) => Waiting::Await(view.verdict.left(), kept_out),
         };
     }
+    if view.row.remote_state == RemoteState::Stopped
+        && view.can_fall_back()
+        && let Some(kept_out) = view.verdict.reason()
+    {
+        // The next start bridges: the version that ran is not let back, so it is nothing to wait for.
+        return Waiting::Over(untouched(view), kept_out);
+    }
     if view.row.remote_state == RemoteState::Ready && view.asker().is_none() {
         return Waiting::Write(unless_changed(RemoteState::None), Reason::ReadyLeftOver);
     }

@@ -254,7 +254,10 @@ impl Side {
             let nap = seen.labels.retry_in().map_or(HEARTBEAT, |retry| retry.min(HEARTBEAT));
             tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => self.happened(&mut seen, event).await,
+                    Some(event) => {
+                        self.happened(&mut seen, event).await;
+                        seen.pods.tell_late(&client).await;
+                    }
                     None => return Ok(()),
                 },
                 changed = self.told.changed() => {

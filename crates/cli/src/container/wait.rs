@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use switchyard_core::{
-    Cause, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting, ended as ended_row,
-    versions, wait, why_ended,
+    Cause, ContainerId, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
+    ended as ended_row, versions, wait, why_ended,
 };
-use switchyard_engine::{Ended, EngineError};
+use switchyard_engine::{Container, Ended, EngineError};
 use switchyard_sonic::{Changes, Switch};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -95,11 +95,23 @@ struct Watcher {
 impl Watcher {
     async fn run(mut self) -> Result<ExitCode, CliError> {
         let since = boottime();
+        let mut let_in = None;
         loop {
             let view = self.host.view(&self.instance).await?;
-            match wait(&view, boottime().saturating_sub(since), &self.knobs) {
-                Waiting::Watch(copy, repair) => return self.watch(view, copy, repair).await,
+            let next = wait(&view, boottime().saturating_sub(since), &self.knobs);
+            if let Waiting::Watch(copy, repair) = next {
+                return self.watch(view, copy, repair).await;
+            }
+            if self.is_over(&view, let_in.as_ref()).await? {
+                let_in = None;
+                continue;
+            }
+            match next {
+                Waiting::Watch(..) => {}
                 Waiting::Write(change, reason) => {
+                    if reason == Reason::PodsTurn {
+                        let_in = view.asker().map(|pod| pod.id.clone());
+                    }
                     self.host.record("wait", &view, &change, reason)?;
                 }
                 Waiting::Await(left, _) => {
@@ -113,6 +125,24 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// Whether the pod that was let in has ended. One that ran and died before it was ever seen to run counts as well.
+    async fn is_over(&mut self, view: &View, let_in: Option<&ContainerId>) -> Result<bool, CliError> {
+        let Some(id) = let_in else { return Ok(false) };
+        match self.host.engine.container(id.as_str()).await? {
+            Some(container) if container.running => return Ok(false),
+            Some(Container { exit_code: Some(code), version: Some(version), .. }) => {
+                self.remember_end(view, &version, Ended { code });
+            }
+            Some(_) | None => {}
+        }
+        Ok(true)
+    }
+
+    fn remember_end(&self, view: &View, version: &Version, ended: Ended) {
+        let cause = if ended.in_order() { Cause::Absent } else { Cause::Failed };
+        self.host.remember(view, |record, now| record.left(version, cause, now));
     }
 
     /// Stays until the engine says that this copy has ended, and keeps the row true meanwhile.
@@ -203,8 +233,7 @@ impl Watcher {
         let recorded = match self.host.view(&self.instance).await {
             Ok(view) => {
                 if let (Copy::Pod(_), Some(version)) = (copy, version) {
-                    let cause = if ended.in_order() { Cause::Absent } else { Cause::Failed };
-                    self.host.remember(&view, |record, now| record.left(&version, cause, now));
+                    self.remember_end(&view, &version, ended);
                 }
                 self.host.record("wait", &view, &ended_row(&view), why_ended(&view)).map(|_| ())
             }

@@ -140,6 +140,9 @@ fn a_start_bridges_rather_than_wait_for_a_version_that_is_kept_out() {
         wait(&blocked)
     );
     assert_eq!(wait(&blocked.clone().no_image()), "Blocked: wait");
+    let left = View { row: up().remote(RemoteState::Stopped, "a"), ..blocked.clone() };
+    assert!(wait(&left).starts_with("Blocked: ") && wait(&left).ends_with("over"), "{}", wait(&left));
+    assert_eq!(wait(&left.no_image()), "NoLocalImage: wait");
     let soon = View { verdict: Verdict::TooSoon(Duration::from_secs(9)), ..blocked.no_image() };
     assert_eq!(wait(&soon), "FailedLately: wait 9 s");
 }

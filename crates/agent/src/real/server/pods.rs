@@ -1,6 +1,6 @@
 //! The pods of this node, by the names of their containers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use switchyard_cluster::{Client, PodCondition, PodName, PodSeen};
 use switchyard_core::{ContainerId, Reason};
@@ -13,10 +13,15 @@ const NAMESPACE: &str = "sonic";
 /// The condition in which a pod is told why it waits, or that it has its turn.
 const CONDITION: &str = "switchyard.sonic/Turn";
 
+/// So many containers may have been judged before the cluster tells of them. It does so within a second.
+const UNTOLD: usize = 16;
+
 /// What is seen.
 #[derive(Default)]
 pub(super) struct Pods {
     seen: BTreeMap<String, PodSeen>,
+    /// What containers are to be told whose pods are not seen to have them yet: they ask within moments of their start.
+    untold: VecDeque<(ContainerId, Option<Reason>)>,
 }
 
 impl Pods {
@@ -47,12 +52,29 @@ impl Pods {
     }
 
     /// Tells a pod why it waits. A cluster that does not take the word is told of once more the next time it changes.
-    pub(super) async fn tell(&self, client: &Client, container: &ContainerId, why: Option<Reason>) {
+    pub(super) async fn tell(&mut self, client: &Client, container: &ContainerId, why: Option<Reason>) {
+        self.untold.retain(|(other, _)| !other.same_as(container));
+        if !self.told(client, container, why).await {
+            self.untold.push_back((container.clone(), why));
+            let surplus = self.untold.len().saturating_sub(UNTOLD);
+            self.untold.drain(..surplus);
+        }
+    }
+
+    /// Tells what could not be told before its pod was seen.
+    pub(super) async fn tell_late(&mut self, client: &Client) {
+        for (container, why) in std::mem::take(&mut self.untold) {
+            self.tell(client, &container, why).await;
+        }
+    }
+
+    /// Whether there is such a pod.
+    async fn told(&self, client: &Client, container: &ContainerId, why: Option<Reason>) -> bool {
         let is_it = |id: &Option<String>| {
             id.as_ref().and_then(|id| ContainerId::parse(id).ok()).is_some_and(|id| id.same_as(container))
         };
         let of_it = |pod: &&PodSeen| pod.containers.iter().any(|one| is_it(&one.id));
-        let Some(pod) = self.seen.values().find(of_it) else { return };
+        let Some(pod) = self.seen.values().find(of_it) else { return false };
         let (reason, message) = match why {
             Some(why) => (why.word(), why.to_string()),
             None => (Reason::HasTurn.word(), "nothing keeps the pod out".to_owned()),
@@ -63,6 +85,7 @@ impl Pods {
         if let Err(error) = client.set_pod_condition(name, &condition).await {
             info!(pod = %pod.name, %error, "the pod was not told why it waits");
         }
+        true
     }
 }
 
