@@ -118,6 +118,11 @@ impl Cluster {
         })
     }
 
+    /// The registry's port, at the API server's address.
+    pub fn registry_port(&self) -> u16 {
+        self.site.port(site::Port::Registry)
+    }
+
     /// Puts an image of this machine's Docker into the registry as `name` (`docker-lldp:2.0.0`), and gives the name by
     /// which switches pull it.
     pub fn publish(&self, image: &str, name: &str) -> Result<String> {

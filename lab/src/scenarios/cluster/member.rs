@@ -103,6 +103,16 @@ impl<'a> Delivery<'a> {
 
 impl Member<'_> {
     fn prepare(&self, knobs: &str) -> Result<()> {
+        self.settle(knobs)?;
+        if !self.connected()? {
+            self.invite()?;
+            self.join()?;
+        }
+        Ok(())
+    }
+
+    /// As every story begins, on a member or not.
+    pub(super) fn settle(&self, knobs: &str) -> Result<()> {
         let switch = self.switch;
         // A shorter history, and nothing that an earlier story learnt.
         switch.ok("rm -f /host/switchyard/versions/*.json; : > /dev/null
@@ -111,12 +121,7 @@ impl Member<'_> {
             switch.write(KNOBS_FILE, knobs)?;
             switch.ok("systemctl restart ctrmgrd")?;
         }
-        switch.ok("systemctl start ctrmgrd")?;
-        if !self.connected()? {
-            self.invite()?;
-            self.join()?;
-        }
-        Ok(())
+        switch.ok("systemctl start ctrmgrd").map(drop)
     }
 
     /// Tells the switch which cluster it is to join, but for the address, which would make it join at once.
@@ -376,7 +381,7 @@ impl Member<'_> {
     }
 
     /// Every feature is the switch's own again, and the cluster brings none.
-    fn tidy(&self) -> Result<()> {
+    pub(super) fn tidy(&self) -> Result<()> {
         self.switch.ok("systemctl start ctrmgrd
             for key in $(sonic-db-cli CONFIG_DB KEYS 'FEATURE|*'); do
               [ \"$(sonic-db-cli CONFIG_DB HGET \"$key\" set_owner)\" != kube ] ||
@@ -395,7 +400,7 @@ impl Member<'_> {
     }
 
     /// What a reader of a failed story wants to know.
-    fn now(&self) -> Result<String> {
+    pub(super) fn now(&self) -> Result<String> {
         self.switch.ok("echo; for f in snmp telemetry lldp bgp; do
               echo \"$f: $(sonic-db-cli STATE_DB HGETALL \"FEATURE|$f\") $(systemctl is-active $f)\"
               tail -n 6 /host/switchyard/history/$f.jsonl 2> /dev/null | jq -r '[.time,.verb,.from,.to,.reason] | join(\" \")'
