@@ -28,6 +28,8 @@ pub enum SwitchKind {
     NoKubernetes,
     /// One ASIC, SONiC's kubelet installed, and a control plane to join.
     InCluster,
+    /// As that, with two ASICs.
+    TwoAsicsInCluster,
 }
 
 /// A story that must come true.
@@ -107,6 +109,7 @@ fn numbers(kind: SwitchKind) -> &'static [u32] {
         SwitchKind::TwoAsics => &[2],
         SwitchKind::NoKubernetes => &[3],
         SwitchKind::InCluster => &[4],
+        SwitchKind::TwoAsicsInCluster => &[6],
     }
 }
 
@@ -121,9 +124,14 @@ fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(Switc
     let mut switches = Vec::new();
     for (kind, stories) in kinds {
         let kubernetes = kind != SwitchKind::NoKubernetes;
-        let asics = if kind == SwitchKind::TwoAsics { 2 } else { 1 };
+        let asics = match kind {
+            SwitchKind::TwoAsics | SwitchKind::TwoAsicsInCluster => 2,
+            SwitchKind::SingleAsic | SwitchKind::NoKubernetes | SwitchKind::InCluster => 1,
+        };
         let kubelet = match kind {
-            SwitchKind::InCluster => Some(Cluster::up().and_then(|_| cluster::kubelet())?),
+            SwitchKind::InCluster | SwitchKind::TwoAsicsInCluster => {
+                Some(Cluster::up().and_then(|_| cluster::kubelet())?)
+            }
             SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,
         };
         let product = Product { deb: package(kubernetes)?, kubernetes, kubelet };

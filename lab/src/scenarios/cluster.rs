@@ -1,5 +1,6 @@
 //! Switches and the lab's control plane with nothing of ours between them: what every story about joining builds on.
 
+mod asics;
 mod bad_servers;
 mod bench;
 mod by_hand;
@@ -55,7 +56,7 @@ const BY_HAND: &[Scenario] = &[
 
 /// Every scenario with a cluster, in the order in which they are told.
 pub(super) fn all() -> Vec<Scenario> {
-    [BY_HAND, joining::SCENARIOS, leaving::SCENARIOS, bad_servers::SCENARIOS, moves::SCENARIOS, failures::SCENARIOS, updates::SCENARIOS, trouble::SCENARIOS, crashes::SCENARIOS].concat()
+    [BY_HAND, joining::SCENARIOS, leaving::SCENARIOS, bad_servers::SCENARIOS, moves::SCENARIOS, failures::SCENARIOS, updates::SCENARIOS, trouble::SCENARIOS, asics::SCENARIOS, crashes::SCENARIOS].concat()
 }
 
 /// The figures of Kubernetes mode, on a switch that has a kubelet.

@@ -82,7 +82,7 @@ static PUBLISHED: Mutex<BTreeMap<[String; 3], String>> = Mutex::new(BTreeMap::ne
 
 /// What the DaemonSet of a feature is like.
 pub(super) struct Delivery<'a> {
-    /// Of which feature.
+    /// Of which feature; of a feature of each ASIC, which instance: `bgp0`.
     pub(super) feature: &'a str,
     /// Which version; its image is made and published if the registry has none.
     pub(super) version: &'a str,
@@ -198,11 +198,16 @@ impl Member<'_> {
 
     fn daemon_set(&self, delivery: &Delivery<'_>, image: &str) -> Value {
         let feature = delivery.feature;
+        let (label, asic) = split(feature);
         let ask = vec!["/usr/bin/lab-payload", "send", feature, "status"];
         let mut container = json!({
             "name": feature,
             "image": image,
-            "env": [{ "name": "IMAGE_VERSION", "value": delivery.version }],
+            "env": [
+                { "name": "IMAGE_VERSION", "value": delivery.version },
+                { "name": "NAMESPACE_ID", "value": asic },
+                { "name": "DEV", "value": asic },
+            ],
             "readinessProbe": {
                 "exec": { "command": delivery.ready.as_ref().unwrap_or(&ask) },
                 "periodSeconds": 1,
@@ -230,7 +235,7 @@ impl Member<'_> {
                     "metadata": { "labels": labels },
                     "spec": {
                         "nodeSelector": {
-                            format!("{feature}_enabled"): "true",
+                            format!("{label}_enabled"): "true",
                             "kubernetes.io/hostname": self.switch.name(),
                         },
                         "hostNetwork": true,
@@ -238,7 +243,7 @@ impl Member<'_> {
                         "terminationGracePeriodSeconds": 5,
                         "containers": [container],
                         "volumes": [
-                            host("redis", "/var/run/redis"),
+                            host("redis", &format!("/var/run/redis{asic}")),
                             host("payload", "/run/payload"),
                             host("locks", "/run/switchyard"),
                         ],
@@ -315,13 +320,15 @@ impl Member<'_> {
     }
 
     fn row_script(&self, feature: &str, fields: &str, label: bool) -> String {
+        let (feature, asic) = split(feature);
+        let namespace = if asic.is_empty() { String::new() } else { format!("-n asic{asic}") };
         let label = if label {
             format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled;")
         } else {
             String::new()
         };
         format!(
-            "{{ sonic-db-cli STATE_DB HMGET 'FEATURE|{feature}' {fields}; {label} }} | sed 's/^$/-/' | paste -sd' '"
+            "{{ sonic-db-cli {namespace} STATE_DB HMGET 'FEATURE|{feature}' {fields}; {label} }} | sed 's/^$/-/' | paste -sd' '"
         )
     }
 
@@ -409,4 +416,9 @@ impl Member<'_> {
             docker ps --all --format '{{.Names}} {{.Status}}'
             journalctl --quiet --identifier switchyard --lines 25 --no-pager --output short-precise")
     }
+}
+
+/// The feature of an instance, and its ASIC's number if it is one of several.
+fn split(instance: &str) -> (&str, &str) {
+    instance.split_at(instance.trim_end_matches(|letter: char| letter.is_ascii_digit()).len())
 }
