@@ -98,6 +98,7 @@ fn certificate_failure(server: ServerAddress, problem: &CertificateError) -> Clu
             let names = if presented.is_empty() {
                 " (it names nobody)".to_owned()
             } else {
+                let presented: Vec<&str> = presented.iter().map(|name| plain(name)).collect();
                 one_line(&format!(" ({})", presented.join(", ")))
             };
             let names = format!(" {}", names.trim_start());
@@ -114,6 +115,12 @@ fn certificate_failure(server: ServerAddress, problem: &CertificateError) -> Clu
         }
         other => ClusterError::Untrusted { server, cause: one_line(&other.to_string()) },
     }
+}
+
+/// `DnsName("kubernetes")`, as rustls tells a name, as people write it.
+fn plain(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
 }
 
 /// Takes every certificate, but insists that the server has the key of what it shows.

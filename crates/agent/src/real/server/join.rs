@@ -55,10 +55,16 @@ impl Side {
         known: Option<&CaCertificate>,
     ) -> Result<CaCertificate, ClusterError> {
         let server = &invitation.server;
-        if let Some(known) = known.filter(|known| invitation.allows(known))
-            && (joined == Some(server) || recognize(server, known).await.is_ok())
-        {
-            return Ok(known.clone());
+        if let Some(known) = known.filter(|known| invitation.allows(known)) {
+            if joined == Some(server) {
+                return Ok(known.clone());
+            }
+            match recognize(server, known).await {
+                Ok(()) => return Ok(known.clone()),
+                // Nobody is there whom anything else could be asked.
+                Err(error) if error.is_passing() => return Err(error),
+                Err(_) => {}
+            }
         }
         discover(invitation).await
     }
