@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, Output, last_words, step};
+use crate::fleet;
 use crate::machine::{Machine, docker, install_packages};
 use crate::switch::Switch;
 use build::Programs;
@@ -59,8 +60,21 @@ impl Cluster {
     /// Brings the control plane of this prefix up, with everything that takes; parts that run already stay. The machine
     /// must have been prepared.
     pub fn up() -> Result<Cluster> {
+        Cluster::up_as(&fleet::prefix())
+    }
+
+    /// A second control plane beside that of this prefix, with another authority. Whoever needs it removes it.
+    pub fn other() -> Result<Cluster> {
+        Cluster::up_as(&Cluster::name_of_other())
+    }
+
+    fn name_of_other() -> String {
+        format!("{}-other", fleet::prefix())
+    }
+
+    fn up_as(name: &str) -> Result<Cluster> {
         install_packages(&TOOLS)?;
-        let cluster = Cluster { programs: Programs::prepare()?, site: Site::make()? };
+        let cluster = Cluster { programs: Programs::prepare()?, site: Site::make(name)? };
         let _lock = Machine::lock_file("cluster.lock")?;
         pki::prepare(&cluster.site)?;
         step("starting the control plane", || {
@@ -73,13 +87,25 @@ impl Cluster {
 
     /// The control plane of this prefix, whether it runs or not.
     pub fn find() -> Result<Cluster> {
-        let site = Site::find()?.context("no control plane was made; `cargo xtask lab up --cluster`")?;
+        let site = Site::find(&fleet::prefix())?
+            .context("no control plane was made; `cargo xtask lab up --cluster`")?;
         Ok(Cluster { programs: Programs::find()?, site })
     }
 
     /// Ends the control plane of this prefix if there is one; `wipe` removes its data and keys too.
     pub fn down(wipe: bool) -> Result<()> {
-        let Some(site) = Site::find()? else { return Ok(()) };
+        // A story that was killed may have left its other one.
+        Cluster::end(&Cluster::name_of_other(), true)?;
+        Cluster::end(&fleet::prefix(), wipe)
+    }
+
+    /// Ends it and forgets that there ever was one.
+    pub fn remove_other() -> Result<()> {
+        Cluster::end(&Cluster::name_of_other(), true)
+    }
+
+    fn end(name: &str, wipe: bool) -> Result<()> {
+        let Some(site) = Site::find(name)? else { return Ok(()) };
         step("stopping the control plane", || {
             Part::ALL.into_iter().rev().try_for_each(|part| part.process(&site).stop())?;
             if wipe { site.wipe() } else { Ok(()) }

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::command::ok;
-use crate::fleet;
 use crate::machine::{Machine, docker};
 
 /// The ports of slot 0; each further one has its own ten.
@@ -41,9 +40,9 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// The site of this prefix, made if there is none.
-    pub(super) fn make() -> Result<Site> {
-        let directory = Site::place();
+    /// The site of this name, made if there is none.
+    pub(super) fn make(name: &str) -> Result<Site> {
+        let directory = Site::place(name);
         for part in ["pki", "log", "run", "etcd", "registry"] {
             let path = directory.join(part);
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -52,12 +51,12 @@ impl Site {
         if read_slot(&directory).is_none() {
             fs::write(directory.join("slot"), free_slot()?.to_string())?;
         }
-        Site::find()?.context("the site just made is not there")
+        Site::find(name)?.context("the site just made is not there")
     }
 
-    /// The site of this prefix, if one was made.
-    pub(super) fn find() -> Result<Option<Site>> {
-        let directory = Site::place();
+    /// The site of this name, if one was made.
+    pub(super) fn find(name: &str) -> Result<Option<Site>> {
+        let directory = Site::place(name);
         let Some(slot) = read_slot(&directory) else { return Ok(None) };
         Ok(Some(Site { directory, slot, address: bridge_address()? }))
     }
@@ -96,8 +95,8 @@ impl Site {
             .with_context(|| format!("cannot remove {}", self.directory.display()))
     }
 
-    fn place() -> PathBuf {
-        Machine::path("cluster").join(fleet::prefix())
+    fn place(name: &str) -> PathBuf {
+        Machine::path("cluster").join(name)
     }
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::member::{Member, SOON, as_member};
+use super::member::{LOCAL, Member, NEWER, SOON, as_member};
 use super::outside::outside;
 use super::strangers::HangsUp;
-use crate::cluster::Part;
+use crate::cluster::{Cluster, Invitation, Part};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Boot;
 
@@ -37,6 +37,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::InCluster,
         long: false,
         run: |switch| as_member(switch, another_address),
+    },
+    Scenario {
+        name: "a member that is told of another cluster leaves the one before it and joins that one",
+        switch: SwitchKind::InCluster,
+        long: true,
+        run: |switch| as_member(switch, another_cluster),
     },
     Scenario {
         name: "the node has the switch's identity and the operator's labels, always valid, and those of others stay",
@@ -158,6 +164,33 @@ fn another_address(member: &Member<'_>) -> Result<()> {
     member.give_token(&member.cluster.invitation()?.token)?;
     member.point_home()?;
     member.wait_connected(true)
+}
+
+fn another_cluster(member: &Member<'_>) -> Result<()> {
+    let other = Cluster::other()?;
+    let moved = move_to(member, &other);
+    Cluster::remove_other()?;
+    let output = member.reset("--force")?;
+    ensure!(output.success(), "it did not leave a cluster that is gone: {}", output.stderr);
+    moved
+}
+
+fn move_to(member: &Member<'_>, other: &Cluster) -> Result<()> {
+    let switch = member.switch;
+    let Invitation { address, port, token, ca_pin } = other.invitation()?;
+    member.move_to_kube("snmp", NEWER)?;
+    // It stays where it is until all that the other cluster needs is there.
+    member.give_token(&token)?;
+    member.server("ca-pin", &ca_pin)?;
+    member.wait_reason("another hash")?;
+    member.is_run_by_pod("snmp", NEWER)?;
+    member.point_to(&address, port)?;
+    member.is_run_locally("snmp", LOCAL)?;
+    member.wait_connected(true)?;
+    let name = other.kubectl_ok(&["get", "nodes", "--output=name"])?;
+    ensure!(name == format!("node/{}", switch.name()), "the other cluster has the nodes {name:?}");
+    ensure!(member.node(".metadata.name")?.is_empty(), "the first cluster still has its Node");
+    member.doctor(true, "ok node is Ready")
 }
 
 fn labels(member: &Member<'_>) -> Result<()> {
