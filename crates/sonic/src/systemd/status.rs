@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use switchyard_core::Unit;
-use zbus::OwnedVariant;
+use zbus::{OwnedVariant, Structure};
 
 use super::proxies::Properties;
 
@@ -33,6 +33,9 @@ pub struct UnitStatus {
     pub n_restarts: u32,
     /// The exit code, or the signal, of its last main process.
     pub exec_main_status: i32,
+    /// The job that is queued or under way for it; 0 if there is none.
+    #[serde(skip)]
+    pub job: u32,
 }
 
 impl UnitStatus {
@@ -58,6 +61,8 @@ impl UnitStatus {
             // What systemd 254 and later call it while the restart is counted and while its job waits.
             ("activating", "auto-restart" | "auto-restart-queued") => Unit::WillRestart,
             ("activating" | "deactivating" | "reloading" | "refreshing" | "maintenance", _) => Unit::Busy,
+            // Off for a moment only: between the two halves of a restart, or until what it needs has started.
+            _ if self.job != 0 => Unit::Busy,
             _ => Unit::Off,
         }
     }
@@ -77,6 +82,7 @@ impl UnitStatus {
             result: text(service, "Result"),
             n_restarts: value(service, "NRestarts"),
             exec_main_status: value(service, "ExecMainStatus"),
+            job: job(unit).unwrap_or_default(),
             active_state,
         }
     }
@@ -92,6 +98,12 @@ fn entered(active_state: &str) -> &'static str {
     }
 }
 
+/// The number of its job, which stands before the job's path.
+fn job(unit: &Properties) -> Option<u32> {
+    let job: &Structure<'_> = unit.get("Job")?.downcast_ref().ok()?;
+    job.fields().first()?.downcast_ref().ok()
+}
+
 /// Empty if the property is missing, as in an older systemd.
 pub(super) fn text(properties: &Properties, name: &str) -> String {
     properties.get(name).and_then(|value| value.downcast_ref::<&str>().ok()).unwrap_or_default().to_owned()
@@ -103,7 +115,7 @@ fn value<T: Default + for<'a> TryFrom<&'a OwnedVariant>>(properties: &Properties
 
 #[cfg(test)]
 mod tests {
-    use zbus::Variant;
+    use zbus::{ObjectPath, Variant};
 
     use super::*;
 
@@ -162,5 +174,19 @@ mod tests {
                 UnitStatus { active_state: active.into(), sub_state: sub.into(), ..UnitStatus::default() };
             assert_eq!(status.unit(), expected, "{active} {sub}");
         }
+    }
+
+    #[test]
+    fn a_unit_between_the_halves_of_a_restart_is_not_off() {
+        let status = |number: u32| {
+            let job = Structure::from((number, ObjectPath::try_from("/").unwrap()));
+            let unit = properties(vec![
+                ("ActiveState", "inactive".into()),
+                ("SubState", "dead".into()),
+                ("Job", Variant::from(job)),
+            ]);
+            UnitStatus::from_properties(&unit, &Properties::new()).unit()
+        };
+        assert_eq!((status(7), status(0)), (Unit::Busy, Unit::Off));
     }
 }
