@@ -261,7 +261,7 @@ impl Member<'_> {
         );
         let list = ["--namespace=sonic", "get", "pods", &app, "--field-selector", &node, "--output=json"];
         let mut list: Value = serde_json::from_str(&self.cluster.kubectl_ok(&list)?)?;
-        Ok(list["items"][0].take())
+        Ok(list.pointer_mut("/items/0").map(Value::take).unwrap_or_default())
     }
 
     /// Says who is to run a feature, as an operator does.

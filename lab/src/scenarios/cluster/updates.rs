@@ -74,7 +74,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::InCluster,
         long: false,
         run: |switch| {
-            let knobs = KNOBS.replace("\"frozen_pod_seconds\": 5", "\"frozen_pod_seconds\": 2");
+            // The pod must outlive the time for which its unit is off.
+            let knobs = KNOBS
+                .replace("\"frozen_pod_seconds\": 5", "\"frozen_pod_seconds\": 2")
+                .replace("\"label_drop_seconds\": 4", "\"label_drop_seconds\": 300");
             with_knobs(switch, &knobs, frozen)
         },
     },
