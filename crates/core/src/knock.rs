@@ -66,10 +66,14 @@ fn ask_local(asking: &Asking<'_>) -> Answer {
         // A switch that keeps no rows, or has lost them: the local copy is the one that may always run.
         return Answer::Run(Reason::Unmanaged);
     }
+    // A pod may have asked while this copy came up. The version that stands there is the pod's then: it is judged by it,
+    // and would be taken for the local image's for ever.
+    let pod_asks = matches!(asking.row.remote_state, RemoteState::Pending | RemoteState::Ready);
     let change = RowChange {
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(asking.feature.as_str()).ok()),
-        container_version: Some(asking.version.clone()),
+        container_version: (!pod_asks).then(|| asking.version.clone()),
+        only_if: OnlyIf::unchanged(asking.row),
         ..RowChange::default()
     };
     Answer::RecordAndRun(change, Reason::OwnerLocal)
