@@ -207,7 +207,7 @@ impl Side {
         backoff: &mut Backoff,
     ) -> Result<(), Trouble> {
         if self.rebooting()? {
-            return self.sit_out_reboot().await;
+            return self.sit_out_reboot(&invitation.server).await;
         }
         self.join(invitation, node).await?;
         self.leaving.store(false, Ordering::Relaxed);
@@ -220,9 +220,10 @@ impl Side {
     }
 
     /// No pod comes or goes while the data plane lives on by itself.
-    async fn sit_out_reboot(&mut self) -> Result<(), Trouble> {
-        info!("a warm or fast reboot is under way: the kubelet stops until it is over");
+    async fn sit_out_reboot(&mut self, server: &ServerAddress) -> Result<(), Trouble> {
         systemd().await?.stop(KUBELET).await.map_err(trouble)?;
+        let why = "a warm or fast reboot is under way: the kubelet stops until it is over";
+        self.say(Some(server), false, Some(why)).await;
         while self.rebooting()? {
             self.rest(Some(HEARTBEAT)).await;
         }
@@ -294,10 +295,12 @@ impl Side {
     async fn happened(&mut self, seen: &mut Membership, event: OwnEvent) {
         match event {
             OwnEvent::Back => {
+                seen.asked = true;
                 seen.trouble = None;
                 seen.sees = true;
             }
             OwnEvent::Lost(error) => {
+                seen.asked = true;
                 seen.sees = false;
                 seen.trouble = Some(error);
             }
@@ -337,6 +340,11 @@ impl Side {
     }
 
     async fn say_membership(&mut self, server: &ServerAddress, seen: &Membership) {
+        // An agent that has just begun knows less than the row: to call a server away that nobody has asked yet would
+        // bring features home in the middle of a switchover.
+        if !seen.asked && self.row_is_of(server) {
+            return;
+        }
         let why = match &seen.trouble {
             // Its first certificate is on its way: that is no trouble yet.
             Some(ClusterError::NoCredentials { .. }) => {
@@ -383,6 +391,14 @@ impl Side {
         }
     }
 
+    /// Whether the row says that this very server is connected.
+    fn row_is_of(&self, server: &ServerAddress) -> bool {
+        let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
+        row.ok().flatten().is_some_and(|row| {
+            row.connected && row.ip == Some(server.host()) && row.port == Some(server.port())
+        })
+    }
+
     /// Redis may have lost what was said.
     fn row_says(&self, status: &ServerStatus) -> bool {
         let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
@@ -395,6 +411,8 @@ impl Side {
 /// What is seen of the cluster.
 #[derive(Default)]
 struct Membership {
+    /// Whether it is known by now how it goes.
+    asked: bool,
     sees: bool,
     ready: bool,
     why_not_ready: String,
