@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, care,
-    frozen, reconcile,
+    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, Unit,
+    care, frozen, reconcile,
 };
 use tracing::{info, warn};
 
@@ -24,13 +24,15 @@ const RESTART_RETRY: Duration = Duration::from_secs(10);
 pub struct Agent {
     knobs: Knobs,
     tracks: BTreeMap<Instance, Track>,
+    /// The instances that there are, as they were last read.
+    known: BTreeSet<Instance>,
     safety_check: Duration,
 }
 
 impl Agent {
     /// One that knows nothing yet; its first [`Agent::step`] is best [`Event::Everything`].
     pub fn new(knobs: Knobs) -> Self {
-        Self { knobs, tracks: BTreeMap::new(), safety_check: Duration::ZERO }
+        Self { knobs, tracks: BTreeMap::new(), known: BTreeSet::new(), safety_check: Duration::ZERO }
     }
 
     /// Looks at everything, and then at whatever happens.
@@ -52,14 +54,17 @@ impl Agent {
     pub async fn step(&mut self, world: &mut impl World, event: Event) {
         let now = world.now();
         let instances = match event {
-            Event::Instance(instance) => BTreeSet::from([instance]),
+            Event::Instance(instance) => self.if_known(instance),
             Event::Feature(feature) => self.of_feature(world, &feature),
             Event::Everything => self.everything(world),
             Event::Time if now >= self.safety_check => self.everything(world),
             Event::Time => self.due(now),
             Event::Pods(instance, reports) => {
-                self.track(&instance).reports(&reports, now);
-                BTreeSet::from([instance])
+                let known = self.if_known(instance);
+                for instance in &known {
+                    self.track(instance).reports(&reports, now);
+                }
+                known
             }
             Event::Restarted(instance, outcome) => {
                 let track = self.track(&instance);
@@ -87,6 +92,9 @@ impl Agent {
                 for instance in instances {
                     self.look(world, &instance, phase).await;
                 }
+                // What was deleted has been looked at for the last time.
+                let known = &self.known;
+                self.tracks.retain(|instance, track| track.restarting || known.contains(instance));
             }
             Err(trouble) => {
                 for instance in instances {
@@ -99,6 +107,11 @@ impl Agent {
 
     fn track(&mut self, instance: &Instance) -> &mut Track {
         self.tracks.entry(instance.clone()).or_default()
+    }
+
+    /// Of one that was deleted all has been seen to; rows, units and pods of it may still come and go.
+    fn if_known(&self, instance: Instance) -> BTreeSet<Instance> {
+        if self.known.contains(&instance) { BTreeSet::from([instance]) } else { BTreeSet::new() }
     }
 
     fn due(&self, now: Duration) -> BTreeSet<Instance> {
@@ -118,10 +131,8 @@ impl Agent {
             Ok(instances) => {
                 self.safety_check = now + self.knobs.safety_check;
                 // A feature that was deleted is still looked at once: its label and what it left must go.
-                let known = std::mem::take(&mut self.tracks);
-                let all: BTreeSet<_> = instances.iter().cloned().chain(known.keys().cloned()).collect();
-                self.tracks =
-                    known.into_iter().filter(|(instance, _)| instances.contains(instance)).collect();
+                let all: BTreeSet<_> = instances.iter().chain(self.tracks.keys()).cloned().collect();
+                self.known = instances.into_iter().collect();
                 all
             }
             Err(trouble) => {
@@ -181,7 +192,8 @@ impl Agent {
                 AgentStep::BringDown(reason) => world.bring_down(instance, reason).await?,
             }
         }
-        if phase == Phase::Steady {
+        // Of a unit that starts or stops its own processes say what becomes of the pod.
+        if phase == Phase::Steady && *unit == Unit::Active {
             self.care(world, instance, seen).await?;
         }
         self.tell(world, instance, seen);
@@ -191,7 +203,7 @@ impl Agent {
             track.due(now + left);
         }
         // The label of a unit that somebody stopped follows after a while.
-        if *unit == switchyard_core::Unit::Off && track.label == Some(true) {
+        if *unit == Unit::Off && track.label == Some(true) && *since < label_drop {
             track.due(now + label_drop.saturating_sub(*since));
         }
         Ok(())
@@ -273,16 +285,16 @@ impl Agent {
         let (now, patience) = (world.now(), self.knobs.frozen_pod);
         let track = self.track(instance);
         let pods = frozen(&seen.view);
-        if pods.is_empty() || seen.unit != switchyard_core::Unit::Active {
-            track.frozen_since = None;
+        if pods.is_empty() {
+            track.not_frozen(&seen.view);
             return Ok(());
         }
-        let from = *track.frozen_since.get_or_insert(now) + patience;
+        let from = *track.frozen_since.get_or_insert(now) + track.frozen_patience(patience);
         if now < from {
             track.due(from);
             return Ok(());
         }
-        track.frozen_since = None;
+        track.wakes_frozen();
         for pod in pods {
             info!(feature = %instance, container = %pod, "{}", Reason::PodFrozen);
             world.stop_pod(&pod).await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use switchyard_core::{ContainerId, CurrentOwner, Local, PodTime, Reason, Unit, View};
+use switchyard_core::{ContainerId, CurrentOwner, Health, Local, PodTime, Reason, RemoteState, Unit, View};
 
 use crate::world::PodReport;
 
@@ -38,7 +38,10 @@ pub(crate) struct Track {
     /// When the image may be tried to be made the local one again.
     pub(crate) native_from: Duration,
     in_charge: Option<InCharge>,
-    unready: BTreeMap<ContainerId, Duration>,
+    /// What the cluster says of containers, and since when.
+    health: BTreeMap<ContainerId, (bool, Duration)>,
+    /// How often in a row pods that did not ask were started again.
+    wakes: u32,
     last_knock: Option<Duration>,
     knocks: u32,
 }
@@ -57,10 +60,13 @@ impl Track {
             self.in_charge = Some(InCharge { id: id.clone(), since: now, native: false });
         }
         let (since, native) = self.in_charge.as_ref().map_or((now, false), |pod| (pod.since, pod.native));
-        let unready = self.unready.iter().find(|(other, _)| other.same_as(id));
+        let told = self.health.iter().find(|(other, _)| other.same_as(id));
         // Before it was in charge it waited, and was not ready for good reason.
-        let unready = unready.map(|(_, unready)| now.saturating_sub((*unready).max(since)));
-        PodTime { running: now.saturating_sub(since), unready, native }
+        let health = told.map_or(Health::Unknown, |(_, (ready, told))| {
+            let lasts = now.saturating_sub((*told).max(since));
+            if *ready { Health::Ready(lasts) } else { Health::Unready(lasts) }
+        });
+        PodTime { running: now.saturating_sub(since), health, native }
     }
 
     /// No pod is in charge.
@@ -87,12 +93,32 @@ impl Track {
 
     /// What the cluster says of all containers.
     pub(crate) fn reports(&mut self, reports: &[PodReport], now: Duration) {
-        let unready: Vec<_> =
-            reports.iter().filter(|report| !report.ready).map(|report| &report.id).collect();
-        self.unready.retain(|id, _| unready.contains(&id));
-        for id in unready {
-            self.unready.entry(id.clone()).or_insert(now);
+        let known = std::mem::take(&mut self.health);
+        for report in reports {
+            let before = known.get(&report.id).filter(|(ready, _)| *ready == report.ready);
+            let since = before.map_or(now, |(_, since)| *since);
+            self.health.insert(report.id.clone(), (report.ready, since));
         }
+    }
+
+    /// Nobody waits frozen. One that asks, or runs, shows that waking helped.
+    pub(crate) fn not_frozen(&mut self, view: &View) {
+        self.frozen_since = None;
+        if view.row.remote_state != RemoteState::None {
+            self.wakes = 0;
+        }
+    }
+
+    /// How long a pod may not ask before it is started again. One that freezes again and again has a reason of its own,
+    /// such as an image that the switch has anyway.
+    pub(crate) fn frozen_patience(&self, patience: Duration) -> Duration {
+        PAUSE_MAX.max(patience).min(patience * 2u32.pow(self.wakes.min(10)))
+    }
+
+    /// Those that are frozen are started again.
+    pub(crate) fn wakes_frozen(&mut self) {
+        self.frozen_since = None;
+        self.wakes = self.wakes.saturating_add(1);
     }
 
     /// Whether a restart may begin now, or when. Of those for a pod that knocks each that follows too soon on others
@@ -153,11 +179,19 @@ mod tests {
         let mut track = Track::default();
         track.reports(&[PodReport { id: id("a"), ready: false }], seconds(10));
         let pod = track.pod(&id("a"), seconds(100));
-        assert_eq!((pod.running, pod.unready), (seconds(0), Some(seconds(0))));
+        assert_eq!((pod.running, pod.health), (seconds(0), Health::Unready(seconds(0))));
         let pod = track.pod(&id("a"), seconds(130));
-        assert_eq!((pod.running, pod.unready), (seconds(30), Some(seconds(30))));
+        assert_eq!((pod.running, pod.health), (seconds(30), Health::Unready(seconds(30))));
         track.reports(&[PodReport { id: id("a"), ready: true }], seconds(140));
-        assert_eq!(track.pod(&id("a"), seconds(150)).unready, None);
+        assert_eq!(track.pod(&id("a"), seconds(150)).health, Health::Ready(seconds(10)));
+        track.reports(&[PodReport { id: id("a"), ready: true }], seconds(155));
+        assert_eq!(
+            track.pod(&id("a"), seconds(160)).health,
+            Health::Ready(seconds(20)),
+            "it has been since 140"
+        );
+        track.reports(&[], seconds(160));
+        assert_eq!(track.pod(&id("a"), seconds(160)).health, Health::Unknown);
         assert_eq!(track.pod(&id("b"), seconds(160)).running, seconds(0), "another pod begins anew");
     }
 

@@ -11,10 +11,21 @@ use crate::{ContainerId, CurrentOwner, Knobs, RemoteState, SetOwner, View};
 pub struct PodTime {
     /// How long it has been in charge.
     pub running: Duration,
-    /// How long the cluster has called it not ready; nothing if it is ready, or the cluster does not tell.
-    pub unready: Option<Duration>,
+    /// What the cluster says of it.
+    pub health: Health,
     /// Its image is the local one already.
     pub native: bool,
+}
+
+/// What the cluster says of a pod, and for how long it has said so while the pod was in charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It does not tell: it is away, or has not told yet. That is neither good nor bad.
+    Unknown,
+    /// It is ready.
+    Ready(Duration),
+    /// It is not.
+    Unready(Duration),
 }
 
 /// What is to be done about the pod in charge.
@@ -30,23 +41,30 @@ pub enum Care {
 
 /// The word on the pod in charge.
 pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
-    match pod.unready {
+    match pod.health {
         // Nobody else could run it: what is half well is better than nothing.
-        Some(unready) if unready >= knobs.pod_ready && view.can_fall_back() => Care::GiveUp,
-        Some(_) if !view.can_fall_back() => Care::Nothing(None),
-        Some(unready) => Care::Nothing(Some(knobs.pod_ready.saturating_sub(unready))),
-        None if pod.native => Care::Nothing(None),
-        None if pod.running >= knobs.tag_latest => Care::RanWell,
-        None => Care::Nothing(Some(knobs.tag_latest.saturating_sub(pod.running))),
+        Health::Unready(unready) if unready >= knobs.pod_ready && view.can_fall_back() => Care::GiveUp,
+        Health::Unready(unready) if view.can_fall_back() => {
+            Care::Nothing(Some(knobs.pod_ready.saturating_sub(unready)))
+        }
+        Health::Unknown | Health::Unready(_) => Care::Nothing(None),
+        Health::Ready(_) if pod.native => Care::Nothing(None),
+        Health::Ready(ready) if ready.min(pod.running) >= knobs.tag_latest => Care::RanWell,
+        Health::Ready(ready) => Care::Nothing(Some(knobs.tag_latest.saturating_sub(ready.min(pod.running)))),
     }
 }
 
-/// The pods that run without asking although nobody runs the feature and it is their turn. Whoever asks does so within
-/// moments of its start; these will do so when they are started again.
+/// The pods that run without asking although it is their turn: nobody runs the feature, or the local image bridges with
+/// the server there. Whoever asks does so within moments of its start; these will do so when they are started again.
 pub fn frozen(view: &View) -> Vec<ContainerId> {
+    let is_free = match view.row.current_owner {
+        CurrentOwner::None => true,
+        CurrentOwner::Local => view.server_answers,
+        CurrentOwner::Kube => false,
+    };
     let is_their_turn = view.wanted() == SetOwner::Kube
         && view.is_up()
-        && view.row.current_owner == CurrentOwner::None
+        && is_free
         && matches!(view.row.remote_state, RemoteState::None | RemoteState::Stopped);
     if is_their_turn { view.pods.iter().map(|pod| pod.id.clone()).collect() } else { Vec::new() }
 }
@@ -69,39 +87,46 @@ mod tests {
         }
     }
 
-    fn after(running: Duration, unready: Option<Duration>) -> PodTime {
-        PodTime { running, unready, native: false }
+    fn after(running: Duration, health: Health) -> PodTime {
+        PodTime { running, health, native: false }
     }
 
     #[test]
     fn a_pod_that_never_gets_ready_has_failed_if_somebody_can_step_in() {
         let knobs = Knobs::default();
-        let unready = after(Duration::MAX, Some(knobs.pod_ready));
+        let unready = after(Duration::MAX, Health::Unready(knobs.pod_ready));
         assert_eq!(care(&view(), &unready, &knobs), Care::GiveUp);
         let alone = View { local: Local::Missing, ..view() };
         assert_eq!(care(&alone, &unready, &knobs), Care::Nothing(None));
-        let soon = after(Duration::MAX, Some(Duration::ZERO));
+        let soon = after(Duration::MAX, Health::Unready(Duration::ZERO));
         assert_eq!(care(&view(), &soon, &knobs), Care::Nothing(Some(knobs.pod_ready)));
     }
 
     #[test]
     fn a_pod_that_ran_well_for_long_enough_goes_native_once() {
         let knobs = Knobs::default();
-        assert_eq!(
-            care(&view(), &after(Duration::ZERO, None), &knobs),
-            Care::Nothing(Some(knobs.tag_latest))
-        );
-        let well = after(knobs.tag_latest, None);
+        let fresh = after(Duration::MAX, Health::Ready(Duration::ZERO));
+        assert_eq!(care(&view(), &fresh, &knobs), Care::Nothing(Some(knobs.tag_latest)));
+        let well = after(knobs.tag_latest, Health::Ready(knobs.tag_latest));
         assert_eq!(care(&view(), &well, &knobs), Care::RanWell);
         assert_eq!(care(&view(), &PodTime { native: true, ..well }, &knobs), Care::Nothing(None));
     }
 
     #[test]
+    fn a_pod_of_which_the_cluster_does_not_tell_has_neither_failed_nor_run_well() {
+        let unknown = after(Duration::MAX, Health::Unknown);
+        assert_eq!(care(&view(), &unknown, &Knobs::default()), Care::Nothing(None));
+    }
+
+    #[test]
     fn only_a_pod_whose_turn_has_come_is_frozen() {
         assert_eq!(frozen(&view()).len(), 1);
+        let bridged = FeatureState { current_owner: CurrentOwner::Local, ..view().row };
+        assert_eq!(frozen(&View { row: bridged.clone(), ..view() }).len(), 1);
+        assert_eq!(frozen(&View { row: bridged, server_answers: false, ..view() }), []);
         for row in [
             FeatureState { remote_state: RemoteState::Pending, ..view().row },
-            FeatureState { current_owner: CurrentOwner::Local, ..view().row },
+            FeatureState { current_owner: CurrentOwner::Kube, ..view().row },
             FeatureState { system_state: Some(SystemState::Down), ..view().row },
         ] {
             assert_eq!(frozen(&View { row, ..view() }), []);

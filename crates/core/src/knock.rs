@@ -81,10 +81,11 @@ fn ask_local(asking: &Asking<'_>) -> Answer {
 
 fn ask_kube(asking: &Asking<'_>) -> Answer {
     let Some(config) = asking.config else {
-        return if asking.configured {
-            Answer::Run(Reason::Unmanaged)
-        } else {
-            Answer::Wait(Reason::NotConfiguredYet)
+        return match (asking.configured, asking.row.system_state) {
+            (false, _) => Answer::Wait(Reason::NotConfiguredYet),
+            (true, None) => Answer::Run(Reason::Unmanaged),
+            // The feature was deleted, and the host still knows it: a local copy may not be gone yet.
+            (true, Some(_)) => Answer::Wait(Reason::OwnerIsLocal),
         };
     };
     if is_recorded(asking) && asking.row.system_state == Some(SystemState::Up) {

@@ -25,7 +25,7 @@ mod view;
 mod wait;
 
 pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
-pub use care::{Care, PodTime, care, frozen};
+pub use care::{Care, Health, PodTime, care, frozen};
 pub use image::{Digest, Image, ImageId, ImageName, Made, Repository, Tag};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
 pub use knobs::Knobs;

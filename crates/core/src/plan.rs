@@ -124,9 +124,19 @@ impl RowChange {
         if let Some(state) = self.remote_state {
             row.remote_state = state;
         }
-        if let Some(id) = &self.remote_container_id {
-            row.remote_container_id = Some(id.clone());
+        if let Some(id) = self.asker() {
+            row.remote_container_id = id.cloned();
         }
         Some(row)
+    }
+
+    /// Who asks after the change; nothing if that stays as it is. The id of who asked lasts as long as its question: left
+    /// behind it would hide the next one, of a container that does not write its own.
+    pub fn asker(&self) -> Option<Option<&ContainerId>> {
+        match (&self.remote_container_id, self.remote_state) {
+            (Some(id), _) => Some(Some(id)),
+            (None, Some(RemoteState::None | RemoteState::Stopped)) => Some(None),
+            (None, Some(RemoteState::Pending | RemoteState::Ready | RemoteState::Running) | None) => None,
+        }
     }
 }

@@ -52,9 +52,10 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
         stable_version,
         last_version,
         remote_state,
-        remote_container_id,
+        remote_container_id: _,
         only_if: _,
     } = change;
+    let asker = change.asker().map(|id| id.map(ContainerId::to_string).unwrap_or_default());
     let id = container_id.as_ref().map(|id| id.as_ref().map(ContainerId::to_string).unwrap_or_default());
     let version = |version: &Option<Version>| version.as_ref().map(Version::to_string);
     [
@@ -66,7 +67,7 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
         ("container_stable_version", version(stable_version)),
         ("container_last_version", version(last_version)),
         ("remote_state", remote_state.map(|state| state.to_string())),
-        ("remote_container_id", remote_container_id.as_ref().map(ContainerId::to_string)),
+        ("remote_container_id", asker),
     ]
     .into_iter()
     .filter_map(|(field, value)| Some((field, value?)))

@@ -1,4 +1,5 @@
-//! The simulation can fail: each rule is taken away, and the checker must find what it was good for.
+//! The simulation can fail: each rule is taken away, and the checker must find what it was good for. (That rows are
+//! written only as they were seen takes rarer orders of events than chance finds: the model of the core shows that.)
 
 use crate::history::live;
 use crate::lies::Lie;
@@ -7,13 +8,8 @@ use crate::lies::Lie;
 const HISTORIES: u64 = 1500;
 
 fn fails_without(lie: Lie, expected: &str) {
-    fails_from(0, lie, expected);
-}
-
-/// Where it takes long until it is met, the search begins with the history that met it last.
-fn fails_from(first: u64, lie: Lie, expected: &str) {
     let mut others = Vec::new();
-    for seed in (first..HISTORIES).chain(0..first) {
+    for seed in 0..HISTORIES {
         if let Err(failure) = live(seed, lie) {
             if failure.complaint.contains(expected) {
                 println!("{lie:?}: seed {seed}");
@@ -45,11 +41,6 @@ fn a_restart_must_not_start_what_was_stopped() {
 #[test]
 fn what_a_unit_left_behind_must_be_brought_down() {
     fails_without(Lie::LeftAlone, "the unit is off and");
-}
-
-#[test]
-fn rows_must_be_written_only_as_they_were_seen() {
-    fails_from(287, Lie::Unconditional, "two payloads");
 }
 
 #[test]

@@ -9,7 +9,6 @@ use switchyard_core::{
 };
 
 use crate::engine;
-use crate::lies::Lie;
 use crate::sim::{Channel, Sim};
 
 /// How often a plan is made anew because the row changed under it.
@@ -111,12 +110,7 @@ async fn perform(sim: &Sim, at: usize, view: &View, plan: &Plan, who: &str) -> R
 }
 
 fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {
-    sim.with(|state| {
-        if state.lie == Lie::Unconditional {
-            return state.write(at, &RowChange { only_if: None, ..change.clone() }, who);
-        }
-        state.write(at, change, who)
-    })
+    sim.with(|state| state.write(at, change, who))
 }
 
 /// `container wait`; returns when it is over, however.

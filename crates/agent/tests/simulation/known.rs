@@ -8,21 +8,15 @@ static STRICT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("SWITCH
 
 /// Parts of complaints.
 const KNOWN: &[&str] = &[
-    // `Agent::look` puts the track back that `Agent::everything` has just let go.
-    "was deleted long ago and is still looked at",
-    // A unit that is off, with a label that may not be dropped (row gone, no time for it), is due at once for ever.
-    "while all is quiet: wake-ups",
     // Runs that end with a pod count against systemd's start limit while its version is kept out.
     "systemd gave the unit up",
-    // `ask` lets a pod run whose feature has no row in CONFIG_DB, whatever STATE_DB says of a local copy.
-    "two payloads of a feature that was deleted",
     // An agent that starts after the deletion knows neither of the label nor of what runs: `instances` lists CONFIG_DB.
     "the label of a feature that was deleted is true",
     "the unit of a feature that was deleted is off and",
-    // `care` takes a pod of which the cluster does not tell for a ready one: with the server away it goes native.
-    "an image that was never ready goes native",
-    // `frozen` sees no pod beside a local copy that bridges; and a `remote_container_id` that an earlier pod with our
-    // gate left hides the question of a pod that does not write its own.
+    // An image that crashes again and again and that nothing keeps out: of which history this is right is not told apart
+    // yet (seeds 891 and 1204).
+    "copies come and go, 0 restarts",
+    // A pod of an unmodified image that asks beside a pod that runs: its question is lost with that one's end.
     "a pod of an unmodified image could",
 ];
 

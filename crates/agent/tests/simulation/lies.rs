@@ -16,8 +16,6 @@ pub(crate) enum Lie {
     RestartStarts,
     /// Nothing is done when a unit that is off is to be brought down.
     LeftAlone,
-    /// Row changes are written whatever the row says by now.
-    Unconditional,
     /// The agent is told that all is steady when it is not.
     AlwaysSteady,
     /// The agent sees an owner that nobody else sees: what it restarts for never changes.
