@@ -172,6 +172,7 @@ fn another_cluster(member: &Member<'_>) -> Result<()> {
     Cluster::remove_other()?;
     let output = member.reset("--force")?;
     ensure!(output.success(), "it did not leave a cluster that is gone: {}", output.stderr);
+    member.is_forgotten()?;
     moved
 }
 

@@ -34,12 +34,21 @@ impl Member<'_> {
         self.switch.ok("switchyard config kubernetes reset --force --timeout 100 &&
             sonic-db-cli CONFIG_DB DEL 'KUBERNETES_MASTER|SERVER' > /dev/null &&
             rm -f /host/switchyard/kubernetes/*")?;
-        self.delete_node()
+        self.is_forgotten()
     }
 
     /// As an administrator of the cluster does.
     pub(super) fn delete_node(&self) -> Result<()> {
         self.cluster.kubectl_ok(&["delete", "node", self.switch.name(), "--ignore-not-found"]).map(drop)
+    }
+
+    /// Has the cluster forget a switch that has left. Of a Node that is gone nobody confirms the end of its pods; the
+    /// garbage collector does, in a minute, and a kubelet that comes back before that stumbles over them.
+    pub(super) fn is_forgotten(&self) -> Result<()> {
+        self.delete_node()?;
+        let here = format!("--field-selector=spec.nodeName={}", self.switch.name());
+        let pods = ["delete", "pods", "--all-namespaces", &here, "--force", "--grace-period=0"];
+        self.cluster.kubectl_ok(&pods).map(drop)
     }
 
     /// `config kubernetes server <field> <value>`.
