@@ -92,8 +92,6 @@ enum Moment {
     Running,
     /// The pod has gone.
     Stopped,
-    /// Systemd will start the unit anew.
-    WillRestart,
     /// The local image is in charge.
     Local,
     /// The label is taken back.
@@ -112,7 +110,7 @@ const SWITCHOVER: &[Moment] = &[
     Moment::Running,
 ];
 
-const FALLBACK: &[Moment] = &[Moment::Stopped, Moment::WillRestart, Moment::GivenUp, Moment::Local];
+const FALLBACK: &[Moment] = &[Moment::Stopped, Moment::GivenUp, Moment::Activating, Moment::Local];
 
 const HOME: &[Moment] =
     &[Moment::Unlabelled, Moment::Deactivating, Moment::Down, Moment::Activating, Moment::Local];
@@ -123,12 +121,7 @@ impl Moment {
         let row = |fields: &str| written(&format!("\"FEATURE|{feature}\".*{fields}"));
         let unit = |state: &str| {
             format!(
-                "until [ \"$(systemctl show --value --property {state} {feature})\" = {} ]; do :; done",
-                match self {
-                    Self::Deactivating => "deactivating",
-                    Self::Activating => "start-pre",
-                    _ => "auto-restart",
-                }
+                "until [ \"$(systemctl show --value --property ActiveState {feature})\" = {state} ]; do :; done"
             )
         };
         match self {
@@ -141,8 +134,8 @@ impl Moment {
             Self::Stopped => row("\"remote_state\" \"stopped\""),
             Self::GivenUp => row("\"remote_state\" \"none\""),
             Self::Local => row("\"current_owner\" \"local\""),
-            Self::Deactivating => unit("ActiveState"),
-            Self::Activating | Self::WillRestart => unit("SubState"),
+            Self::Deactivating => unit("deactivating"),
+            Self::Activating => unit("activating"),
         }
     }
 }
