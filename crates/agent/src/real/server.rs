@@ -10,6 +10,7 @@ mod leave;
 mod pods;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -39,6 +40,9 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const BOOTING: Duration = Duration::from_mins(10);
 /// How long a switch that cannot read its own configuration waits before it reads it again.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// So many different reasons are logged in a row; a server that is away finds no more.
+const LOGGED_MAX: usize = 32;
 
 /// What the loop knows of the membership.
 pub(crate) struct Member {
@@ -93,6 +97,8 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             reasons,
             leaving: shared,
             status: None,
+            wish: Ok(Wish::None),
+            logged: BTreeSet::new(),
             left_behind: None,
             proxy,
         };
@@ -120,6 +126,11 @@ struct Side {
     leaving: Arc<AtomicBool>,
     /// What was last said in STATE_DB.
     status: Option<ServerStatus>,
+    /// What is wanted, as it was read last.
+    wish: Result<Wish, Trouble>,
+    /// The reasons that were logged since the switch was connected or something else was wanted: a server that is away is
+    /// away in more than one way, and over months by turns.
+    logged: BTreeSet<String>,
     /// What the last leave could not do, and what an administrator has to do instead.
     left_behind: Option<String>,
     /// Only where it is asked for.
@@ -132,7 +143,12 @@ impl Side {
         self.wait_after_boot().await;
         loop {
             self.told.borrow_and_update();
-            match self.wish() {
+            let wish = self.wish();
+            if wish != self.wish {
+                self.logged.clear();
+                self.wish = wish.clone();
+            }
+            match wish {
                 Ok(Wish::None) => {
                     let done = self.belong_to_none().await;
                     self.rest(done.err().map(|_| RETRY)).await;
@@ -376,8 +392,14 @@ impl Side {
             info!(%why, "the state of the membership could not be written; trying again");
             return;
         }
+        let is_news = if let Some(why) = why {
+            self.logged.len() < LOGGED_MAX && self.logged.insert(why.to_owned())
+        } else {
+            self.logged.clear();
+            self.status.as_ref() != Some(&status)
+        };
         match (server, why) {
-            _ if self.status.as_ref() == Some(&status) => {}
+            _ if !is_news => {}
             (Some(server), Some(why)) => info!(%server, connected, "cluster: {why}"),
             (Some(server), None) => {
                 info!(%server, connected, "cluster: the node is Ready and the API server answers");
