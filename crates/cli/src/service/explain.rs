@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use switchyard_core::{Copy, Instance, Refusal, View, Waiting, start, wait};
+use switchyard_core::{Copy, Instance, Reason, Refusal, RemoteState, Version, View, Waiting, start, wait};
 
 use crate::args::Output;
 use crate::error::CliError;
@@ -22,6 +22,8 @@ struct Report {
     owner: String,
     since: Option<String>,
     now: String,
+    /// Why the pod that asks has to wait, if one does.
+    pod_waits: Option<String>,
     next_start: String,
     safety: &'static str,
     stops_with_it: Vec<String>,
@@ -39,6 +41,7 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
             owner: view.row.current_owner.to_string(),
             since: view.row.owner_since.clone(),
             now: now(&wait(&view, Duration::ZERO, &knobs)),
+            pod_waits: pod_waits(&mut known, &view)?,
             next_start: next_start(&view),
             safety: safety(&instance),
             stops_with_it: known.units.would_stop_with(&instance.unit_name()).await?,
@@ -60,6 +63,18 @@ fn now(waiting: &Waiting) -> String {
         Waiting::Await(_, reason) | Waiting::Write(_, reason) => reason.to_string(),
         Waiting::Over(..) => "nobody runs it".to_owned(),
     }
+}
+
+fn pod_waits(known: &mut Known, view: &View) -> Result<Option<String>, CliError> {
+    if view.row.remote_state != RemoteState::Pending {
+        return Ok(None);
+    }
+    let local = known.host.switch.label(&format!("{}_local", view.instance.feature))?;
+    let local = local.and_then(|text| Version::parse(&text).ok());
+    let asks = view.row.container_version.as_ref();
+    let same = local.zip(asks).is_some_and(|(local, asks)| local.same_as(asks));
+    let why = view.verdict.reason().unwrap_or(if same { Reason::SameAsLocal } else { Reason::AsksForTurn });
+    Ok(Some(why.to_string()))
 }
 
 fn next_start(view: &View) -> String {
@@ -112,6 +127,9 @@ fn print(report: &Report) {
         report.since.as_ref().unwrap_or(&none)
     ));
     output::line(&format!("  now:         {}", report.now));
+    if let Some(why) = &report.pod_waits {
+        output::line(&format!("  a pod waits: {why}"));
+    }
     output::line(&format!("  next start:  {}", report.next_start));
     output::line(&format!("  kept single: {}", report.safety));
     let with =
