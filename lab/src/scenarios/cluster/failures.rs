@@ -167,7 +167,8 @@ fn never_ready(member: &Member<'_>, feature: &str) -> Result<()> {
     member.is_run_locally(feature, LOCAL)?;
     member.is_kept_out(feature, "FailedLately", FAILED_LATELY)?;
     member.tell_gap(feature, "on the way to a pod that never got ready, and back")?;
-    let log = member.switch.ok("journalctl --quiet --identifier switchyard --lines 200")?;
+    let log =
+        member.switch.ok("journalctl --sync; journalctl --quiet --identifier switchyard --lines 200")?;
     let why = "restarting its unit: the pod runs and has not been ready for too long";
     ensure!(log.contains(why), "the log does not say {why:?}");
 

@@ -55,7 +55,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "system service stop stops the pod at once and drops the label after a while; a restart keeps it",
         switch: SwitchKind::InCluster,
         long: false,
-        run: |switch| as_member(switch, |member| in_both_tiers(member, stopped)),
+        run: |switch| {
+            // Long enough to look before it is over.
+            let knobs = KNOBS.replace("\"label_drop_seconds\": 4", "\"label_drop_seconds\": 8");
+            with_knobs(switch, &knobs, |member| in_both_tiers(member, stopped))
+        },
     },
     Scenario {
         name: "two features switch over at once",
@@ -313,7 +317,7 @@ fn frozen(member: &Member<'_>) -> Result<()> {
     switch.ok("system service start snmp")?;
     member.is_run_by_pod(feature, NEWER)?;
     ensure!(switch.ok(local)? == before, "the local image ran in between");
-    let log = switch.ok("journalctl --quiet --identifier switchyard --lines 100")?;
+    let log = switch.ok("journalctl --sync; journalctl --quiet --identifier switchyard --lines 100")?;
     let why = "the pod does not ask although its turn has come: it is started again";
     ensure!(log.contains(why), "the log does not say {why:?}");
     member.tell_gap(feature, "with the time for which it was stopped")
