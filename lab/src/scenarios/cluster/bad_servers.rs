@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::member::{LOCAL, Member, NEWER, as_member};
+use super::member::{Member, as_member};
 use super::outside::outside;
 use super::strangers::Answers;
 use crate::cluster::Invitation;
@@ -170,9 +170,11 @@ fn garbage_in_rows(member: &Member<'_>) -> Result<()> {
 
         let since = switch.now()?;
         set("FEATURE|no feature+name", "state enabled set_owner kube")?;
-        member.move_to_kube("snmp", NEWER)?;
-        member.owner("snmp", "local")?;
-        member.is_run_locally("snmp", LOCAL)?;
+        // Each change has the agent read all rows.
+        for (owner, label) in [("kube", "true"), ("local", "false")] {
+            member.owner("snmp", owner)?;
+            member.row_becomes("snmp", &format!("local none up {label}"))?;
+        }
         let times = member.times_logged(&since, "no feature+name")?;
         ensure!(times == 1, "the row that is none was told of {times} times");
         member.shows("no feature+name")?;

@@ -29,13 +29,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a join that is killed in between is carried on by the next agent",
         switch: SwitchKind::InCluster,
-        long: false,
+        long: true,
         run: |switch| outside(switch, killed_in_between),
     },
     Scenario {
         name: "a member whose cluster has another address joins it there as the same node",
         switch: SwitchKind::InCluster,
-        long: false,
+        long: true,
         run: |switch| as_member(switch, another_address),
     },
     Scenario {
