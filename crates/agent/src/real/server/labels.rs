@@ -10,7 +10,7 @@ use switchyard_cluster::{
     Backoff, Client, ClusterError, LabelKey, LabelValue, Node, SwitchFacts, identity_labels, label_value,
     random,
 };
-use switchyard_core::Knobs;
+use switchyard_core::{FeatureName, Knobs};
 use switchyard_sonic::{Paths, SonicError, Switch, sonic_version};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -92,12 +92,17 @@ impl Labels {
     }
 
     async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Trouble> {
-        let (wanted, refused) = wanted(paths).map_err(trouble)?;
+        let Some(Wanted { labels: wanted, refused, features }) = wanted(paths).map_err(trouble)? else {
+            return Ok(());
+        };
         for label in refused.difference(&self.refused) {
             warn!(%label, "no node label: Kubernetes would refuse it");
         }
         self.refused = refused;
-        let keys: BTreeSet<String> = wanted.keys().map(|key| key.as_str().to_owned()).collect();
+        // A row that is not there is nobody's word: Redis has lost it, and the loop will say it again. The pods of a
+        // feature go with its label, so that stays until somebody says false, or the feature is deleted.
+        let unsaid = self.ours.iter().filter(|key| is_of_one_of(key, &features)).cloned();
+        let keys: BTreeSet<String> = wanted.keys().map(|key| key.as_str().to_owned()).chain(unsaid).collect();
         let mut labels: BTreeMap<LabelKey, Option<LabelValue>> =
             wanted.into_iter().map(|(key, value)| (key, Some(value))).collect();
         for key in self.ours.difference(&keys).filter_map(|key| LabelKey::parse(key).ok()) {
@@ -149,22 +154,42 @@ pub(super) async fn take_off(client: &Client) -> Result<(), ClusterError> {
     labels.list(client, &BTreeSet::new()).await
 }
 
-/// All labels of the rows, after what the switch says of itself has been put there too, and those that can be none.
-fn wanted(paths: &Paths) -> Result<(BTreeMap<LabelKey, LabelValue>, BTreeSet<String>), SonicError> {
+/// What the rows ask for.
+struct Wanted {
+    labels: BTreeMap<LabelKey, LabelValue>,
+    /// Those that can be no labels.
+    refused: BTreeSet<String>,
+    /// All features that there are.
+    features: Vec<FeatureName>,
+}
+
+/// All labels of the rows, after what the switch says of itself has been put there too. Nothing while the configuration
+/// is not loaded: what is missing then is not meant so.
+fn wanted(paths: &Paths) -> Result<Option<Wanted>, SonicError> {
     let mut switch = Switch::open(paths.clone())?;
+    if !switch.config_initialized()? {
+        return Ok(None);
+    }
     say_who_we_are(paths, &mut switch)?;
-    let (mut wanted, mut refused) = (BTreeMap::new(), BTreeSet::new());
+    let features = switch.feature_names()?;
+    let mut wanted = Wanted { labels: BTreeMap::new(), refused: BTreeSet::new(), features };
     for (key, value) in switch.labels()? {
         match LabelKey::parse(&key) {
             Ok(key) if !key.is_kubernetes_own() => {
-                wanted.insert(key, label_value(&value));
+                wanted.labels.insert(key, label_value(&value));
             }
             Ok(_) | Err(_) => {
-                refused.insert(key);
+                wanted.refused.insert(key);
             }
         }
     }
-    Ok((wanted, refused))
+    Ok(Some(wanted))
+}
+
+/// Whether a label is the one that draws the pods of one of these features.
+fn is_of_one_of(key: &str, features: &[FeatureName]) -> bool {
+    let feature = key.strip_suffix("_enabled");
+    feature.is_some_and(|feature| features.iter().any(|name| name.as_str() == feature))
 }
 
 fn say_who_we_are(paths: &Paths, switch: &mut Switch) -> Result<(), SonicError> {
