@@ -90,6 +90,8 @@ const FAILED_LATELY: &str = "the version that asks failed here a short while ago
 const BLOCKED: &str = "the version that asks failed here too often: it waits for system service accept";
 
 fn manifest_removed(member: &Member<'_>, feature: &str) -> Result<()> {
+    // As SONiC ships it; the way home must not wait for it.
+    member.switch.drop_in(&format!("{feature}.service"), "[Service]\nRestartSec=30\n")?;
     member.move_to_kube(feature, NEWER)?;
     member.withdraw(feature)?;
     member.is_run_locally(feature, LOCAL)?;
