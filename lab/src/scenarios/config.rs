@@ -455,6 +455,11 @@ fn namespaces(switch: &Switch) -> Result<()> {
     switch.ok("switchyard config feature autorestart bgp enabled")?;
     switch.ok("switchyard config feature update bgp hold")?;
     ensure!(everywhere("kube_update")? == "hold", "kube_update is {}", everywhere("kube_update")?);
+    for owner in ["kube", "local"] {
+        switch.ok(&format!("switchyard config feature owner bgp {owner}"))?;
+        let owners = everywhere("set_owner")?;
+        ensure!(owners == [owner; 3].join(" "), "who is to run bgp is {owners}");
+    }
     switch.ok("sonic-db-cli -n asic1 CONFIG_DB HSET 'FEATURE|bgp' auto_restart disabled")?;
     let refused = refused_with(switch, "switchyard config feature autorestart bgp disabled");
     switch.ok("sonic-db-cli -n asic1 CONFIG_DB HSET 'FEATURE|bgp' auto_restart enabled")?;

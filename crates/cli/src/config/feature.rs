@@ -33,7 +33,8 @@ pub(super) fn run(verb: &FeatureVerb) -> Result<(), Stop> {
     }
 }
 
-/// What is about Kubernetes stands on the host alone.
+/// What is about Kubernetes stands on the host alone, but for the owner: that a container of one ASIC asks for where it
+/// lives (SONIC.md 4.2), and its pod would wait for ever.
 #[cfg(feature = "kubernetes")]
 fn kubernetes_field(name: &str, field: &str, value: &str) -> Result<(), Stop> {
     let unknown = || Stop::refused(&format!("Unable to retrieve {name} from FEATURE table"));
@@ -45,7 +46,14 @@ fn kubernetes_field(name: &str, field: &str, value: &str) -> Result<(), Stop> {
             &"database carries the rows of all features: it is always local, and never Kubernetes'",
         ));
     }
-    if row.get(field).is_none_or(|is| is != value) {
+    if field == "set_owner" {
+        let says_so = |row: &Option<Fields>| {
+            row.as_ref().is_some_and(|row| row.get(field).is_some_and(|is| is == value))
+        };
+        if !switch.raw_configs(&feature)?.iter().all(says_so) {
+            switch.set_feature_field(&feature, field, value)?;
+        }
+    } else if row.get(field).is_none_or(|is| is != value) {
         switch.set_host_feature_field(&feature, field, value)?;
     }
     Ok(())
