@@ -67,6 +67,9 @@ pub(crate) struct Real {
     loaded_since: Option<Duration>,
     /// Held for local copies that nobody watches: their `container wait` was killed, or never came.
     locks: BTreeMap<Instance, TrackLock>,
+    /// Since when units are seen off of which systemd does not know since when: it forgets one that nothing wants, as
+    /// snmp's, as soon as it is off. Nothing for those that were last seen otherwise.
+    off_since: BTreeMap<Instance, Option<Duration>>,
 }
 
 /// Runs the agent until it is told to end.
@@ -94,6 +97,7 @@ pub(crate) async fn run() -> Result<(), Trouble> {
         told_broken: BTreeSet::new(),
         loaded_since: None,
         locks: BTreeMap::new(),
+        off_since: BTreeMap::new(),
     };
     real.say_down_before_pods_come().await;
     let mut agent = crate::Agent::new(knobs);
@@ -134,6 +138,19 @@ impl Real {
                 self.known.get(&name).map(|instance| Event::Pods(instance.clone(), reports))
             }
         }
+    }
+
+    /// How long a unit has been as it is. Of one that was off before the agent looked, and whose copy runs all the same,
+    /// nobody knows; it is taken for long, so that what somebody started by hand is left alone.
+    fn since(&mut self, instance: &Instance, unit: Unit, monotonic_us: u64, local: Local) -> Duration {
+        let now = clock::monotonic();
+        if unit != Unit::Off || monotonic_us != 0 {
+            self.off_since.insert(instance.clone(), None);
+            return now.saturating_sub(Duration::from_micros(monotonic_us));
+        }
+        let unknown = if local == Local::Running { Duration::ZERO } else { now };
+        let since = self.off_since.entry(instance.clone()).or_insert(Some(unknown));
+        now.saturating_sub(*since.get_or_insert(now))
     }
 
     /// A local copy that runs and is not watched keeps pods out by the agent's hand.
@@ -252,7 +269,7 @@ impl World for Real {
         let status = self.units.status(&instance.unit_name()).await.map_err(trouble)?;
         let unit = status.unit();
         self.hold_track(instance, view.local, unit);
-        let since = clock::monotonic().saturating_sub(Duration::from_micros(status.since_monotonic));
+        let since = self.since(instance, unit, status.since_monotonic, view.local);
         let asks = view.row.remote_state == RemoteState::Pending;
         let same_as_local = asks && self.is_local_version(instance, view.row.container_version.as_ref())?;
         let copy_for = match (unit, view.local) {
