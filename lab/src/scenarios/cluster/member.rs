@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::switch::Switch;
 
 /// A pull, a start, a probe, a hand-over; Docker's grace for what hangs is in it.
-pub(super) const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 
 /// A join from nothing: certificate, kubelet, Ready.
 pub(super) const JOIN_MAX: Duration = Duration::from_mins(2);
@@ -284,11 +284,7 @@ impl Member<'_> {
 
     /// Waits until the local image of that version is in charge and recorded; nothing is said of the hand-shake.
     pub(super) fn is_run_locally(&self, feature: &str, version: &str) -> Result<()> {
-        self.switch.wait_text(
-            &self.row_script(feature, "current_owner system_state", false),
-            "local up",
-            SOON,
-        )?;
+        self.switch.wait_text(&row_script(feature, "current_owner system_state", false), "local up", SOON)?;
         self.serves_as(feature, &format!("version={version} owner=local"))
     }
 
@@ -305,31 +301,14 @@ impl Member<'_> {
 
     /// Waits for owner, hand-shake, the unit's wish, label; `-` for empty.
     pub(super) fn row_becomes(&self, feature: &str, wanted: &str) -> Result<()> {
-        self.switch.wait_text(&self.row(feature), wanted, SOON)
+        self.switch.wait_text(&row(feature), wanted, SOON)
     }
 
     /// Insists on it now.
     pub(super) fn row_is(&self, feature: &str, wanted: &str) -> Result<()> {
-        let row = self.switch.ok(&self.row(feature))?;
+        let row = self.switch.ok(&row(feature))?;
         ensure!(row == wanted, "the row of {feature} should be {wanted:?}, and is {row:?}");
         Ok(())
-    }
-
-    fn row(&self, feature: &str) -> String {
-        self.row_script(feature, "current_owner remote_state system_state", true)
-    }
-
-    fn row_script(&self, feature: &str, fields: &str, label: bool) -> String {
-        let (feature, asic) = split(feature);
-        let namespace = if asic.is_empty() { String::new() } else { format!("-n asic{asic}") };
-        let label = if label {
-            format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled;")
-        } else {
-            String::new()
-        };
-        format!(
-            "{{ sonic-db-cli {namespace} STATE_DB HMGET 'FEATURE|{feature}' {fields}; {label} }} | sed 's/^$/-/' | paste -sd' '"
-        )
     }
 
     /// The reasons of the host's decisions in this story, oldest first.
@@ -421,4 +400,22 @@ impl Member<'_> {
 /// The feature of an instance, and its ASIC's number if it is one of several.
 fn split(instance: &str) -> (&str, &str) {
     instance.split_at(instance.trim_end_matches(|letter: char| letter.is_ascii_digit()).len())
+}
+
+/// A command that prints these fields of an instance's row, and its label.
+fn row_script(feature: &str, fields: &str, label: bool) -> String {
+    let (feature, asic) = split(feature);
+    let namespace = if asic.is_empty() { String::new() } else { format!("-n asic{asic}") };
+    let label = if label {
+        format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled;")
+    } else {
+        String::new()
+    };
+    format!(
+        "{{ sonic-db-cli {namespace} STATE_DB HMGET 'FEATURE|{feature}' {fields}; {label} }} | sed 's/^$/-/' | paste -sd' '"
+    )
+}
+
+fn row(feature: &str) -> String {
+    row_script(feature, "current_owner remote_state system_state", true)
 }
