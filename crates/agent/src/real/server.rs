@@ -231,6 +231,11 @@ impl Side {
         self.follow(invitation, node, backoff).await
     }
 
+    /// While the configuration is being loaded, what is missing in it says nothing.
+    fn loaded(&self) -> Result<bool, Trouble> {
+        self.switch()?.config_initialized().map_err(trouble)
+    }
+
     fn rebooting(&self) -> Result<bool, Trouble> {
         self.switch()?.warm_or_fast_reboot().map_err(trouble)
     }
@@ -279,7 +284,8 @@ impl Side {
                 },
                 changed = self.told.changed() => {
                     // What is wrong with the wish is said where it is read again.
-                    if changed.is_err() || self.wish().ok().as_ref() != Some(&wish) || self.rebooting()? {
+                    let wishes_otherwise = self.loaded()? && self.wish().ok().as_ref() != Some(&wish);
+                    if changed.is_err() || wishes_otherwise || self.rebooting()? {
                         return Ok(());
                     }
                     seen.labels.rows_changed();

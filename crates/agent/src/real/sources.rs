@@ -67,8 +67,7 @@ async fn follow_rows(
             let event = match changed {
                 Changed::Config(feature) => Event::Feature(feature),
                 Changed::State(feature, asic) => Event::Instance(Instance { feature, asic }),
-                Changed::Initialized => Event::Everything,
-                Changed::Reboot => {
+                Changed::Initialized | Changed::Reboot => {
                     server.send_modify(|times| *times += 1);
                     Event::Everything
                 }
