@@ -54,13 +54,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, flagged),
     },
     Scenario {
-        name: "in trouble: a warm reboot takes along what the pod runs",
+        name: "in trouble: a warm reboot with pods in charge bridges, and ends with pods in charge",
         switch: SwitchKind::InCluster,
         long: true,
         run: |switch| as_member(switch, |member| reboots(member, Boot::Warm)),
     },
     Scenario {
-        name: "in trouble: a fast reboot takes along what the pod runs",
+        name: "in trouble: a fast reboot with pods in charge bridges, and ends with pods in charge",
         switch: SwitchKind::InCluster,
         long: true,
         run: |switch| as_member(switch, |member| reboots(member, Boot::Fast)),
@@ -309,15 +309,15 @@ fn reboots(member: &Member<'_>, boot: Boot) -> Result<()> {
     let begun = Instant::now();
     member.switch.reboot(boot)?;
     println!("     booted in {:.1} s", begun.elapsed().as_secs_f64());
-    in_both_tiers(member, |member, feature| member.serves_as(feature, &format!("version={NEWER}")))?;
+    // Nobody lets a pod in before the finalizer is done.
     member.switch.wait_finalized()?;
     member.wait_connected(true)?;
-    // Its image is the local one by now: it waits for the next ordinary restart.
     in_both_tiers(member, |member, feature| {
-        member.is_kept_out(feature, "SameAsLocal", SAME)?;
-        member.switch.ok(&format!("system service restart {feature}"))?;
         member.is_run_by_pod(feature, NEWER)?;
-        member.tell_gap(feature, "at most, the boot included")
+        member.tell_gap(
+            feature,
+            "at most, the boot included (and what ran before it, if its end was not noted)",
+        )
     })
 }
 
