@@ -263,6 +263,10 @@ fn fallback_is_forbidden(member: &Member<'_>, feature: &str) -> Result<()> {
     member.is_run_by_pod(feature, NEWER)?;
 
     member.withdraw(feature)?;
+    // The unit is restarted for the pod that went, and then waits.
+    member.switch.wait_until("the unit waits for the next pod", SOON, || {
+        Ok(member.history(feature)?.ends_with("ContainerEnded PodIsComing"))
+    })?;
     member.row_becomes(feature, "none stopped up true")?;
     let unit = format!("systemctl show --value --property MainPID {feature}");
     let waiting = member.switch.ok(&unit)?;
