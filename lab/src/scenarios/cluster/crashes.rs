@@ -275,6 +275,7 @@ fn joining_and_leaving(member: &Member<'_>) -> Result<()> {
             [ -z \"$(docker ps --quiet --filter label=io.kubernetes.pod.namespace)\" ]",
         )?;
         in_both_tiers(member, |member, feature| member.is_run_locally(feature, LOCAL))?;
+        member.is_forgotten()?;
         println!("     left, killed at {leave_at}");
 
         member.invite()?;

@@ -265,7 +265,22 @@ fn boots_without_server(member: &Member<'_>) -> Result<()> {
     member.is_run_by_pod("snmp", NEWER)?;
     member.deliver(&Delivery::of("telemetry", NEWEST))?;
     member.is_run_by_pod("telemetry", NEWEST)?;
-    in_both_tiers(member, |member, feature| member.tell_gap(feature, "at most, the boot included"))
+    in_both_tiers(member, |member, feature| member.tell_gap(feature, "at most, the boot included"))?;
+    made_of_old_images(member)
+}
+
+/// What went native is the switch's own no more, so that other stories find it as they expect it.
+fn made_of_old_images(member: &Member<'_>) -> Result<()> {
+    member.switch.ok("bash /host/lab/normal.images")?;
+    for feature in TIERS {
+        member.owner(feature, "local")?;
+        member.is_run_locally(feature, NEWER)?;
+        member.switch.ok(&format!(
+            "system service stop {feature} && docker rm {feature} && system service start {feature}"
+        ))?;
+        member.is_run_locally(feature, LOCAL)?;
+    }
+    Ok(())
 }
 
 fn boots_locally(member: &Member<'_>) -> Result<()> {
