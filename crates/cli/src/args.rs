@@ -52,8 +52,10 @@ pub(crate) enum Applet {
     Show(Show),
     /// Move features between this switch and Kubernetes: the daemon ctrmgrd.service
     #[cfg(feature = "kubernetes")]
-    #[command(after_help = "systemd runs it; by hand it does the same until SIGTERM, with its log on standard error where \
-        there is no syslog.\n\nIts numbers are in /etc/sonic/remote_ctr.config.json.")]
+    #[command(
+        after_help = "systemd runs it; by hand it does the same until SIGTERM, with its log on standard error where \
+        there is no syslog.\n\nIts numbers are in /etc/sonic/remote_ctr.config.json."
+    )]
     Agent,
     /// Check what joining a cluster needs, and say what is missing
     #[cfg(feature = "kubernetes")]
@@ -250,8 +252,10 @@ pub(crate) enum ServiceVerb {
     Unmask(Name),
     /// Let a version in that Kubernetes brings and that is held or blocked
     #[cfg(feature = "kubernetes")]
-    #[command(after_help = "Examples:\n  system service accept snmp\n  system service accept snmp 20250510.07\n\n\
-        Without a version the one that waits now. It counts until that version fails here again.")]
+    #[command(
+        after_help = "Examples:\n  system service accept snmp\n  system service accept snmp 20250510.07\n\n\
+        Without a version the one that waits now. It counts until that version fails here again."
+    )]
     Accept {
         #[command(flatten)]
         name: Name,

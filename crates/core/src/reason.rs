@@ -135,7 +135,9 @@ impl fmt::Display for Reason {
             Self::Blocked => {
                 "the version that asks failed here too often: it waits for system service accept"
             }
-            Self::PodNotReady => "the pod runs and has not been ready for too long: the local image comes back",
+            Self::PodNotReady => {
+                "the pod runs and has not been ready for too long: the local image comes back"
+            }
             Self::PodFrozen => "the pod does not ask although its turn has come: it is started again",
             Self::Leaving => "the switch leaves its cluster: the local image comes back",
             Self::AsAsked => "all is as asked",

@@ -1,8 +1,8 @@
 //! What `container stop` and `container kill` do, and how the row is made true when a copy ends (SONIC.md 3.4, 3.5).
 
 use crate::{
-    Copy, CurrentOwner, FeatureConfig, FeatureState, Local, OnlyIf, Plan, Reason, RemoteState, RowChange, SetOwner, Step, SystemState,
-    View,
+    Copy, CurrentOwner, FeatureConfig, FeatureState, Local, OnlyIf, Plan, Reason, RemoteState, RowChange,
+    SetOwner, Step, SystemState, View,
 };
 
 /// Stops whatever may be running the payload, recorded or not, and leaves the row down.

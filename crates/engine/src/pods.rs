@@ -32,10 +32,7 @@ impl Engine {
     pub async fn remove_pods(&self) -> Result<(), EngineError> {
         let options = ListContainersOptions {
             all: true,
-            filters: Some(HashMap::from([(
-                "label".to_owned(),
-                vec!["io.kubernetes.pod.uid".to_owned()],
-            )])),
+            filters: Some(HashMap::from([("label".to_owned(), vec!["io.kubernetes.pod.uid".to_owned()])])),
             ..ListContainersOptions::default()
         };
         let listed =

@@ -43,5 +43,5 @@ pub use server::{
 };
 pub use switch::{FeatureKeys, Switch};
 pub use systemd::{JobOutcome, UnitStatus, Units};
-pub use watch::{Changed, Watch};
 pub use version::{SonicVersion, local_time, sonic_version, syslog_time};
+pub use watch::{Changed, Watch};

@@ -11,8 +11,10 @@ use std::{
 use switchyard_core::{AsicId, FeatureConfig, FeatureName, FeatureState, Instance, RowChange};
 
 use crate::{
-    Changes, Db, DbConfig, Fields, Paths, SonicError, changes::Channel, global::Global, parse_config,
-    parse_state,
+    Changes, Db, DbConfig, Fields, Paths, SonicError,
+    changes::Channel,
+    global::Global,
+    parse_config, parse_state,
     rows::boolean_of,
     watch::{Kind, Source, Watch},
     write,

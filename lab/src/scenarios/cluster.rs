@@ -56,7 +56,19 @@ const BY_HAND: &[Scenario] = &[
 
 /// Every scenario with a cluster, in the order in which they are told.
 pub(super) fn all() -> Vec<Scenario> {
-    [BY_HAND, joining::SCENARIOS, leaving::SCENARIOS, bad_servers::SCENARIOS, moves::SCENARIOS, failures::SCENARIOS, updates::SCENARIOS, trouble::SCENARIOS, asics::SCENARIOS, crashes::SCENARIOS].concat()
+    [
+        BY_HAND,
+        joining::SCENARIOS,
+        leaving::SCENARIOS,
+        bad_servers::SCENARIOS,
+        moves::SCENARIOS,
+        failures::SCENARIOS,
+        updates::SCENARIOS,
+        trouble::SCENARIOS,
+        asics::SCENARIOS,
+        crashes::SCENARIOS,
+    ]
+    .concat()
 }
 
 /// The figures of Kubernetes mode, on a switch that has a kubelet.

@@ -151,7 +151,7 @@ mod tests {
         };
         let (right, old) = (rule("10.0.0.5:3128"), rule("10.0.0.4:3128"));
         let foreign = "-P OUTPUT ACCEPT\n-A OUTPUT -d 10.9.9.9/32 -p tcp -m tcp --dport 3128 -j DNAT --to-destination 1.1.1.1:1";
-        assert_eq!(changes(foreign, proxy(), to("10.0.0.5:3128")), [right.clone()]);
+        assert_eq!(changes(foreign, proxy(), to("10.0.0.5:3128")), std::slice::from_ref(&right));
         let both = format!("{foreign}\n{old}\n{right}\n{right}");
         let gone = [old.replacen("-A", "-D", 1), right.replacen("-A", "-D", 1)];
         assert_eq!(changes(&both, proxy(), to("10.0.0.5:3128")), gone);
