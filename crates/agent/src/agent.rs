@@ -26,13 +26,21 @@ pub struct Agent {
     tracks: BTreeMap<Instance, Track>,
     /// The instances that there are, as they were last read.
     known: BTreeSet<Instance>,
+    /// The configuration is being loaded, as far as was last seen.
+    loading: bool,
     safety_check: Duration,
 }
 
 impl Agent {
     /// One that knows nothing yet; its first [`Agent::step`] is best [`Event::Everything`].
     pub fn new(knobs: Knobs) -> Self {
-        Self { knobs, tracks: BTreeMap::new(), known: BTreeSet::new(), safety_check: Duration::ZERO }
+        Self {
+            knobs,
+            tracks: BTreeMap::new(),
+            known: BTreeSet::new(),
+            loading: true,
+            safety_check: Duration::ZERO,
+        }
     }
 
     /// Looks at everything, and then at whatever happens.
@@ -53,6 +61,8 @@ impl Agent {
     /// Something has happened.
     pub async fn step(&mut self, world: &mut impl World, event: Event) {
         let now = world.now();
+        let phase = world.phase().await;
+        self.loading = phase.as_ref().map_or(self.loading, |phase| *phase == Phase::Loading);
         let instances = match event {
             Event::Instance(instance) => self.if_known(instance),
             Event::Feature(feature) => self.of_feature(world, &feature),
@@ -87,7 +97,7 @@ impl Agent {
                 BTreeSet::from([instance])
             }
         };
-        match world.phase().await {
+        match phase {
             Ok(phase) => {
                 for instance in instances {
                     self.look(world, &instance, phase).await;
@@ -132,7 +142,11 @@ impl Agent {
                 self.safety_check = now + self.knobs.safety_check;
                 // A feature that was deleted is still looked at once: its label and what it left must go.
                 let all: BTreeSet<_> = instances.iter().chain(self.tracks.keys()).cloned().collect();
-                self.known = instances.into_iter().collect();
+                // What is missing while the configuration is loaded is not gone, and what is kept in mind of it stays.
+                if !self.loading {
+                    self.known.clear();
+                }
+                self.known.extend(instances);
                 all
             }
             Err(trouble) => {

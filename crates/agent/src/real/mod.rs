@@ -253,7 +253,11 @@ impl World for Real {
         let names = |instance: &Instance| {
             [instance.container_name(), instance.unit_name()].map(|name| (name, instance.clone()))
         };
-        self.known = instances.iter().flat_map(names).collect();
+        // What is missing while the configuration is loaded is not gone: its pods and units are still told of.
+        if switch.config_initialized().map_err(trouble)? {
+            self.known.clear();
+        }
+        self.known.extend(instances.iter().flat_map(names));
         let units: BTreeSet<_> = instances.iter().map(Instance::unit_name).collect();
         let units: Vec<_> = units.into_iter().chain([SONIC_TARGET.to_owned()]).collect();
         self.watched_units.send_if_modified(|now| {
