@@ -76,7 +76,7 @@ no_agent() {
 # A systemd that runs follows: the agent that counts now, SONiC's or ours, runs if one ran, or if ours is new.
 follow_agent() { # VERB
     [ -d /run/systemd/system ] || return 0
-    systemctl daemon-reload
+    systemctl daemon-reload 2>/dev/null || return 0
     systemctl --no-block "$1" ctrmgrd.service 2>/dev/null || true
 }
 

@@ -122,7 +122,14 @@ fn label(switch: &Switch, feature: &str) -> Result<String> {
     switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled"))
 }
 
+/// The agent would take what runs a moment after its unit's end for left behind, and end it.
 fn by_control_script(switch: &Switch) -> Result<()> {
+    switch.ok("systemctl stop ctrmgrd")?;
+    let told = control_script(switch);
+    told.and(switch.ok("systemctl start ctrmgrd").map(drop))
+}
+
+fn control_script(switch: &Switch) -> Result<()> {
     let admin = |script: &str| switch.ok_as(User::Admin, script);
     let unit_off = |line: String| line.replace("; active;", "; inactive;");
     switch.ok("systemctl stop lldp")?;
