@@ -161,6 +161,15 @@ pub struct FeatureConfig {
     pub has_per_asic_scope: bool,
 }
 
+impl FeatureConfig {
+    /// Whether nobody could run the feature on a switch that leaves its cluster: Kubernetes is meant to, and the local
+    /// image is not there or must not.
+    pub fn stops_without_cluster(&self, has_local_image: bool) -> bool {
+        let needs_cluster = !self.fallback || !has_local_image;
+        self.set_owner == SetOwner::Kube && self.state.is_enabled() && needs_cluster
+    }
+}
+
 impl Default for FeatureConfig {
     /// What a missing field means to the shipped readers (SONIC.md 2.1 and 3.1).
     fn default() -> Self {
@@ -228,5 +237,21 @@ impl Default for FeatureState {
             update_time: None,
             owner_since: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaving_stops_what_only_the_cluster_may_or_can_run() {
+        let kube =
+            FeatureConfig { state: Admin::Enabled, set_owner: SetOwner::Kube, ..FeatureConfig::default() };
+        assert!(!kube.stops_without_cluster(true), "it comes home");
+        assert!(kube.stops_without_cluster(false), "there is no home");
+        assert!(FeatureConfig { fallback: false, ..kube.clone() }.stops_without_cluster(true));
+        assert!(!FeatureConfig { state: Admin::Disabled, ..kube.clone() }.stops_without_cluster(false));
+        assert!(!FeatureConfig { set_owner: SetOwner::Local, ..kube }.stops_without_cluster(false));
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use switchyard_agent::kubelet_files;
-use switchyard_core::{Instance, Scope, SetOwner, instances_of};
+use switchyard_core::{Instance, Scope, instances_of};
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names};
 use tokio::time::{Instant, timeout_at};
@@ -51,7 +51,7 @@ pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     wait_for(&mut switch, timeout, "the switch has not left", has_left)
 }
 
-/// The enabled features that nobody could run here: Kubernetes is wanted, and there is no image or it must not run.
+/// The features that would stop with the membership.
 async fn homeless(switch: &mut Switch) -> Result<Vec<String>, CliError> {
     let engine = Engine::connect(std::path::Path::new(SOCKET))?;
     let images = image_names(switch.paths())?;
@@ -61,15 +61,12 @@ async fn homeless(switch: &mut Switch) -> Result<Vec<String>, CliError> {
     let mut homeless = Vec::new();
     for feature in names {
         let Some(config) = switch.feature_config(&feature)? else { continue };
-        if config.set_owner != SetOwner::Kube || !config.state.is_enabled() {
-            continue;
-        }
         let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
         let has_image = match images.get(&feature) {
             Some(image) => latest.contains(&format!("{image}:latest")),
             None => has_container(&engine, &instances_of(&feature, scope, switch.asics())).await?,
         };
-        if !config.fallback || !has_image {
+        if config.stops_without_cluster(has_image) {
             homeless.push(feature.to_string());
         }
     }
