@@ -32,7 +32,7 @@ pub use knobs::Knobs;
 pub use knock::{Answer, Asking, Side, ask};
 pub use leave::leave;
 pub use name::{AsicId, ContainerId, FeatureName, NameError, Version};
-pub use native::{NativeStep, NativeView, NotNow, Origin, go_native, local_repository, same_as_local};
+pub use native::{NativeStep, NativeView, NotNow, go_native, local_repository};
 pub use plan::{Copy, OnlyIf, Plan, Refusal, RowChange, Step};
 pub use reason::Reason;
 pub use start::start;

@@ -139,25 +139,6 @@ fn is_id(text: &str) -> bool {
     text.len() >= 12 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// What is known of the image that a container was made from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// The image.
-    pub image: Option<ImageId>,
-    /// `IMAGE_VERSION` of the container's environment, or of the image's.
-    pub version: Option<Version>,
-}
-
-/// Whether a pod that asks brings what the local copy has: then nothing is restarted for it. The versions say so,
-/// since a manifest may set another one; where one of them is unknown, the images do. What cannot be told is not the
-/// same.
-pub fn same_as_local(pod: &Origin, local: &Origin) -> bool {
-    match (&pod.version, &local.version) {
-        (Some(pod), Some(local)) => pod.same_as(local),
-        _ => pod.image.is_some() && pod.image == local.image,
-    }
-}
-
 /// The versions that the row is to name.
 struct Good {
     stable: Option<Version>,

@@ -10,7 +10,7 @@ use bollard::query_parameters::{
     StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
-use switchyard_core::{ContainerId, ImageId, Origin, Version};
+use switchyard_core::{ContainerId, ImageId, Version};
 
 use crate::images::version_in;
 use crate::{Engine, EngineError};
@@ -43,13 +43,6 @@ pub struct Container {
     pub version: Option<Version>,
     /// Its labels.
     pub labels: HashMap<String, String>,
-}
-
-impl Container {
-    /// What is known of what it was made from.
-    pub fn origin(&self) -> Origin {
-        Origin { image: self.image_id.clone(), version: self.version.clone() }
-    }
 }
 
 /// How a container's run ended.

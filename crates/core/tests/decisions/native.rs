@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use switchyard_core::{
     ContainerId, CurrentOwner, FeatureName, FeatureState, Image, ImageId, ImageName, Instance, Made,
-    NativeStep, NativeView, NotNow, Origin, Repository, Version, go_native, local_repository, same_as_local,
+    NativeStep, NativeView, NotNow, Repository, Version, go_native, local_repository,
 };
 
 const LOCAL: &str = "docker-snmp";
@@ -314,18 +314,6 @@ fn the_local_repository_is_the_one_that_the_control_script_starts() {
     assert_eq!(local(None, None, &here).unwrap(), "docker-snmp");
     assert_eq!(local(None, None, &[image(&["docker-snmp:1"])]), None, "nothing starts that");
     assert_eq!(local(Some("../x"), None, &[]), None);
-}
-
-#[test]
-fn a_pod_is_the_same_as_local_by_its_version_or_else_by_its_image() {
-    let origin =
-        |image: Option<char>, text: Option<&str>| Origin { image: image.map(id), version: text.map(version) };
-    let same = |pod: (_, _), local: (_, _)| same_as_local(&origin(pod.0, pod.1), &origin(local.0, local.1));
-    assert!(same((Some('a'), Some("1.A")), (Some('b'), Some("1.a"))));
-    assert!(!same((Some('a'), Some("1")), (Some('a'), Some("2"))), "the manifest says another version");
-    assert!(same((Some('a'), None), (Some('a'), Some("1"))));
-    assert!(!same((Some('a'), None), (Some('b'), None)));
-    assert!(!same((None, None), (None, None)));
 }
 
 const NAMES: [&str; 11] = [

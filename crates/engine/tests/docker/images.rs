@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use switchyard_core::{
     CurrentOwner, Digest, FeatureName, FeatureState, ImageId, ImageName, Instance, NativeStep, NativeView,
-    Origin, Repository, Tag, Version, go_native,
+    Repository, Tag, Version, go_native,
 };
 use switchyard_engine::{Engine, EngineError, Removal};
 use tempfile::TempDir;
@@ -154,9 +154,9 @@ async fn an_image_is_described_with_its_names_and_version_and_by_whom_it_is_used
 
     let guest = Guest::made_from(&format!("{}:1.0", shop.name), "user", &[], SLEEPER);
     assert_eq!(engine.image_of(&guest.name).await.unwrap(), Some(id.clone()));
-    let origin = engine.container(&guest.name).await.unwrap().unwrap().origin();
+    let origin = engine.container(&guest.name).await.unwrap().unwrap();
     let version = Version::parse("1.0").ok();
-    assert_eq!(origin, Origin { image: Some(id.clone()), version });
+    assert_eq!((origin.image_id, origin.version), (Some(id.clone()), version));
     assert_eq!(engine.image_of("engine-test-nobody").await.unwrap(), None);
     let used =
         |made: Vec<switchyard_core::Made>| made.into_iter().find(|made| made.name == guest.name).unwrap();
