@@ -202,7 +202,11 @@ impl Agent {
         for step in reconcile(&agent_view, &self.knobs) {
             match step {
                 AgentStep::Label(wanted) => self.label(world, instance, wanted)?,
-                AgentStep::RestartUnit(reason) => self.restart(world, instance, reason),
+                AgentStep::RestartUnit(reason) => {
+                    if self.restart(world, instance, reason) && *unit == Unit::WillRestart {
+                        self.track(instance).hurried();
+                    }
+                }
                 AgentStep::BringDown(reason) => world.bring_down(instance, reason).await?,
             }
         }
@@ -231,18 +235,23 @@ impl Agent {
         world.label(&instance.feature, wanted)
     }
 
-    fn restart(&mut self, world: &mut impl World, instance: &Instance, reason: Reason) {
+    /// Whether a restart begins.
+    fn restart(&mut self, world: &mut impl World, instance: &Instance, reason: Reason) -> bool {
         let now = world.now();
         let track = self.track(instance);
         if track.restarting {
-            return;
+            return false;
         }
         match track.may_restart(reason, now) {
             Ok(()) => {
                 track.restarts(reason, now);
                 world.restart(instance, reason);
+                true
             }
-            Err(from) => track.due(from),
+            Err(from) => {
+                track.due(from);
+                false
+            }
         }
     }
 

@@ -91,6 +91,12 @@ impl Track {
         }
     }
 
+    /// A unit that would wait for systemd's delay is started now. How its run goes is its own matter until a pod is
+    /// seen in it again: one whose start fails must meet that delay, and systemd's limit.
+    pub(crate) fn hurried(&mut self) {
+        self.pod_ran = false;
+    }
+
     /// What the cluster says of all containers.
     pub(crate) fn reports(&mut self, reports: &[PodReport], now: Duration) {
         let known = std::mem::take(&mut self.health);

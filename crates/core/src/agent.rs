@@ -98,10 +98,10 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
             steps
         }
         // Shortens the gap of a rolling update and the way home; systemd would do it after its restart delay.
-        (Unit::WillRestart, SetOwner::Kube)
-            if view.row.current_owner == CurrentOwner::None && (view.pod_is_coming() || !now.local_ran) =>
+        (Unit::WillRestart, wanted)
+            if view.row.current_owner == CurrentOwner::None && is_ours_to_hurry(now, wanted) =>
         {
-            vec![AgentStep::RestartUnit(why_nobody_runs(view))]
+            vec![AgentStep::RestartUnit(why_nobody_runs(view, wanted))]
         }
         // A unit that somebody stopped stays stopped; what a broken-off start or stop left behind goes too.
         (Unit::Off, _) => {
@@ -113,7 +113,16 @@ pub fn reconcile(now: &AgentView<'_>, knobs: &Knobs) -> Vec<AgentStep> {
     }
 }
 
-fn why_nobody_runs(view: &View) -> Reason {
+/// The end of a local copy is the unit's own matter; that of a pod is not: when the owner became local its label is gone,
+/// and it may end before its unit is restarted.
+fn is_ours_to_hurry(now: &AgentView<'_>, wanted: SetOwner) -> bool {
+    !now.local_ran || (wanted == SetOwner::Kube && now.view.pod_is_coming())
+}
+
+fn why_nobody_runs(view: &View, wanted: SetOwner) -> Reason {
+    if wanted == SetOwner::Local {
+        return Reason::OwnerChangedToLocal;
+    }
     match view.row.remote_state {
         RemoteState::None => Reason::PodNeverCame,
         RemoteState::Pending | RemoteState::Ready | RemoteState::Running | RemoteState::Stopped => {

@@ -183,6 +183,10 @@ fn the_way_home_from_a_pod_does_not_wait_for_the_delay_that_is_meant_for_a_local
     assert_eq!(said(&crashed), "restart: PodGone");
     check(Unit::WillRestart, &gave_up, "");
     check(Unit::WillRestart, &crashed, "");
+    // With the owner its label is gone: the pod may end before its unit is restarted.
+    let called_home = local().row(down().remote(RemoteState::Stopped, "a"));
+    assert_eq!(said(&called_home), "restart: OwnerChangedToLocal");
+    check(Unit::WillRestart, &called_home, "");
 }
 
 #[test]
