@@ -75,6 +75,9 @@ fn in_cluster() -> Result<()> {
         number(idle, "wake_ups_a_minute"),
         idle["seconds"]
     );
+    for (reason, _) in idle["reasons"].as_object().context("no reasons")? {
+        println!("  {:>5.1} {reason}", number(&idle["reasons"], reason));
+    }
     println!("Pss of the agent: {} KiB (goal: < {AGENT_GOAL_KIB})", figures["agent_pss_kib"]);
     Ok(())
 }

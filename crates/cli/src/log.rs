@@ -14,10 +14,18 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// Facility `user`, as Python's and the shell's loggers on a switch use.
 const FACILITY: u8 = 1;
 
+/// What says how much is logged: `debug` for all that we have to say, such as what the agent woke up for.
+const LEVEL: &str = "SWITCHYARD_LOG";
+
 /// Sends events of level info and above to syslog under this name.
 pub(crate) fn begin(name: &str) {
     let socket = UnixDatagram::unbound().ok().filter(|socket| socket.connect("/dev/log").is_ok());
-    let sink = Sink { name: name.to_owned(), socket };
+    let most = if std::env::var_os(LEVEL).is_some_and(|level| level == "debug") {
+        Level::DEBUG
+    } else {
+        Level::INFO
+    };
+    let sink = Sink { name: name.to_owned(), socket, most };
     // Set once, at the start of main.
     let _ = tracing::subscriber::set_global_default(sink);
 }
@@ -25,12 +33,13 @@ pub(crate) fn begin(name: &str) {
 struct Sink {
     name: String,
     socket: Option<UnixDatagram>,
+    most: Level,
 }
 
 impl Subscriber for Sink {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // What libraries have to say concerns nobody at a switch; errors reach us as values.
-        *metadata.level() <= Level::INFO && metadata.target().starts_with("switchyard")
+        *metadata.level() <= self.most && metadata.target().starts_with("switchyard")
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -11,6 +11,7 @@ use futures_util::stream::{self, Stream};
 use futures_util::{FutureExt, StreamExt};
 use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::debug;
 
 use crate::backoff::{Backoff, random};
 use crate::client::{Client, LIST_MAX};
@@ -330,6 +331,7 @@ where
             why: format!("a line of a watch is not understood ({error})"),
         };
         let head: Head = serde_json::from_slice(line).map_err(bad)?;
+        debug!("woke: {} on the watch of {}", head.kind, self.path);
         match head.kind.as_str() {
             "ADDED" | "MODIFIED" => {
                 let body: Body<T::Raw> = serde_json::from_slice(line).map_err(bad)?;

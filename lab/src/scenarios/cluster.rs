@@ -7,6 +7,7 @@ mod by_hand;
 mod crashes;
 mod failures;
 mod identity;
+mod idle;
 mod joining;
 mod leaving;
 mod member;

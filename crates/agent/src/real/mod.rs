@@ -18,7 +18,7 @@ use switchyard_host::{Host, How, TrackLock};
 use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World, trouble};
 use notify::Systemd;
@@ -110,6 +110,17 @@ pub(crate) async fn run() -> Result<(), Trouble> {
     }
 }
 
+/// For whoever counts wake-ups: each has a reason.
+fn tell_woken(message: Option<&Message>) {
+    match message {
+        None => debug!("woke: the safety check, the watchdog or something due"),
+        Some(Message::Event(event)) => debug!("woke: {event:?}"),
+        Some(Message::Unit(name)) => debug!("woke: unit {name}"),
+        Some(Message::Container(name)) => debug!("woke: container {name}"),
+        Some(Message::Pods(name, _)) => debug!("woke: pods of {name}"),
+    }
+}
+
 impl Real {
     /// Rows are gone after every boot, and a pod that finds none runs ahead (SONIC.md 4.2): before the kubelet starts,
     /// each feature that Kubernetes may run is said to be down. Of one whose unit is up the unit's own processes say
@@ -178,6 +189,7 @@ impl World for Real {
             let nap = self.systemd.watchdog().map_or(left, |watchdog| left.min(watchdog));
             let message = timeout(nap, self.messages.recv()).await;
             self.systemd.alive();
+            tell_woken(message.as_ref().ok().and_then(Option::as_ref));
             // The queue cannot end: this very struct holds a sender.
             if let Ok(Some(message)) = message
                 && let Some(event) = self.translate(message)

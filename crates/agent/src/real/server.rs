@@ -24,7 +24,7 @@ use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Message, Queue, clock};
 use crate::invitation::{host_name, invitation, kubelet_files};
@@ -294,6 +294,7 @@ impl Side {
                     seen.pods.tell(&client, &container, why).await;
                 },
                 () = sleep(nap) => {
+                    debug!("woke: whether the API server answers");
                     seen.trouble = self.look_again(&client, invitation).await.err();
                     if seen.absent_since.is_some_and(|since| since.elapsed() >= HEARTBEAT) {
                         make_node_again(&mut seen).await;

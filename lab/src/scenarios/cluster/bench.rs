@@ -1,11 +1,9 @@
 //! The figures of Kubernetes mode, measured on a member of the lab's cluster beside what a person would do instead.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::idle;
 use super::member::{Delivery, LOCAL, Member, NEWER, as_member};
 use crate::switch::Switch;
 
@@ -13,8 +11,6 @@ use crate::switch::Switch;
 const ROUNDS: usize = 10;
 /// Of changes of a row, enough for a hundredth.
 const CHANGES: usize = 200;
-/// How long nothing happens while wake-ups are counted.
-const IDLE: Duration = Duration::from_mins(2);
 const FEATURE: &str = "snmp";
 
 /// Runs all rounds, interleaved, and gives the figures.
@@ -55,7 +51,7 @@ fn measure(member: &Member<'_>) -> Result<Value> {
         "switchover_gap": switchover,
         "fallback_gap": fallback,
         "row_to_action_ms": { "changes": delays.len(), "median": at(50), "p99": at(99) },
-        "idle": idle(member)?,
+        "idle": idle::figures(member)?,
         "agent_pss_kib": pss(member)?,
     }))
 }
@@ -99,20 +95,6 @@ fn row_to_action(member: &Member<'_>) -> Result<Vec<f64>> {
     }
     ensure!(delays.len() > CHANGES / 2, "only {} of {CHANGES} changes were followed", delays.len());
     Ok(delays)
-}
-
-/// How often the agent's process wakes up a minute while nothing happens.
-fn idle(member: &Member<'_>) -> Result<Value> {
-    let count = "awk '/^voluntary_ctxt_switches/ { sum += $2 } END { print sum }' \
-                 /proc/$(systemctl show --value --property MainPID ctrmgrd)/task/*/status";
-    let read = || -> Result<u64> { Ok(member.switch.ok(count)?.parse()?) };
-    let (begin, before) = (Instant::now(), read()?);
-    thread::sleep(IDLE);
-    let woken = u32::try_from(read()? - before)?;
-    Ok(json!({
-        "seconds": begin.elapsed().as_secs(),
-        "wake_ups_a_minute": f64::from(woken) * 60.0 / begin.elapsed().as_secs_f64(),
-    }))
 }
 
 fn pss(member: &Member<'_>) -> Result<u64> {
