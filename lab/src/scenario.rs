@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Instant;
 
@@ -30,6 +30,8 @@ pub enum SwitchKind {
     InCluster,
     /// As that, with two ASICs.
     TwoAsicsInCluster,
+    /// As [`SwitchKind::InCluster`], while no other story needs the control plane: this one takes it away.
+    AloneInCluster,
 }
 
 /// A story that must come true.
@@ -80,10 +82,16 @@ pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>
     Ok((count - failed, failed))
 }
 
+/// Shared by the stories that need the control plane; that which takes it away has it alone.
+static CONTROL_PLANE: RwLock<()> = RwLock::new(());
+
 /// Tells the stories of one kind of switch on one switch until none waits any more; gives how many failed.
 fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Switch) -> usize {
     let mut failed = 0;
     while let Some(scenario) = next(waiting, kind) {
+        let alone = scenario.switch == SwitchKind::AloneInCluster;
+        let _alone = alone.then(|| CONTROL_PLANE.write().unwrap_or_else(PoisonError::into_inner));
+        let _shared = (!alone).then(|| CONTROL_PLANE.read().unwrap_or_else(PoisonError::into_inner));
         let start = Instant::now();
         match play(switch, &scenario) {
             Ok(()) => println!("ok   {} ({:.1} s)", scenario.name, start.elapsed().as_secs_f64()),
@@ -98,17 +106,25 @@ fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Swit
 
 fn next(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind) -> Option<Scenario> {
     let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    let position = waiting.iter().position(|scenario| scenario.switch == kind)?;
+    // Those that must be alone come last, when the others have nothing to do anyway.
+    let of_kind = |scenario: &Scenario| scenario.switch == kind;
+    let at_home = |scenario: &Scenario| home(scenario.switch) == kind;
+    let position = waiting.iter().position(of_kind).or_else(|| waiting.iter().position(at_home))?;
     waiting.remove(position)
 }
 
-/// The switches of a kind: two of the usual one, on which most stories play.
+/// The kind of the switches on which a story of this kind plays.
+fn home(kind: SwitchKind) -> SwitchKind {
+    if kind == SwitchKind::AloneInCluster { SwitchKind::InCluster } else { kind }
+}
+
+/// The switches of a kind: two of those on which most stories play.
 fn numbers(kind: SwitchKind) -> &'static [u32] {
     match kind {
         SwitchKind::SingleAsic => &[1, 5],
         SwitchKind::TwoAsics => &[2],
         SwitchKind::NoKubernetes => &[3],
-        SwitchKind::InCluster => &[4],
+        SwitchKind::InCluster | SwitchKind::AloneInCluster => &[4, 7],
         SwitchKind::TwoAsicsInCluster => &[6],
     }
 }
@@ -118,7 +134,7 @@ fn numbers(kind: SwitchKind) -> &'static [u32] {
 fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(SwitchKind, Switch)>> {
     let machine = Machine::prepare()?;
     let kinds: BTreeMap<SwitchKind, usize> = chosen.iter().fold(BTreeMap::new(), |mut kinds, scenario| {
-        *kinds.entry(scenario.switch).or_default() += 1;
+        *kinds.entry(home(scenario.switch)).or_default() += 1;
         kinds
     });
     let mut switches = Vec::new();
@@ -126,10 +142,13 @@ fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(Switc
         let kubernetes = kind != SwitchKind::NoKubernetes;
         let asics = match kind {
             SwitchKind::TwoAsics | SwitchKind::TwoAsicsInCluster => 2,
-            SwitchKind::SingleAsic | SwitchKind::NoKubernetes | SwitchKind::InCluster => 1,
+            SwitchKind::SingleAsic
+            | SwitchKind::NoKubernetes
+            | SwitchKind::InCluster
+            | SwitchKind::AloneInCluster => 1,
         };
         let kubelet = match kind {
-            SwitchKind::InCluster | SwitchKind::TwoAsicsInCluster => {
+            SwitchKind::InCluster | SwitchKind::TwoAsicsInCluster | SwitchKind::AloneInCluster => {
                 Some(Cluster::up().and_then(|_| cluster::kubelet())?)
             }
             SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,

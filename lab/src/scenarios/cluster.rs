@@ -31,25 +31,25 @@ use by_hand::{Node, POD_MAX, as_node};
 const BY_HAND: &[Scenario] = &[
     Scenario {
         name: "SONiC's kubelet joins with a token alone and runs a pod from the registry",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_node(switch, runs_a_pod),
     },
     Scenario {
         name: "control plane and switch survive each other's restart",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_node(switch, survive_each_other),
     },
     Scenario {
         name: "a node's own identity may label itself and leave, and no more",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_node(switch, identity::node),
     },
     Scenario {
         name: "the agent's identity may taint its own node and delete its pods, and no more",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_node(switch, identity::agent),
     },

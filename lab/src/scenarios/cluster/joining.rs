@@ -22,7 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a member that reboots joins by itself, and so it does with another SONiC image, its token long expired",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_member(switch, joins_at_boot),
     },
@@ -64,7 +64,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a member whose server goes away and comes back says so, once each",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_member(switch, server_away_and_back),
     },

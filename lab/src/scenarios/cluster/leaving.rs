@@ -28,7 +28,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "a switch whose server is away leaves all the same, and says how to delete its Node",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| as_leaving(switch, server_away),
     },

@@ -17,7 +17,7 @@ use crate::switch::Boot;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "in trouble: while only the API server is away, for an hour, a healthy pod stays, and that is said once",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: false,
         run: |switch| {
             with_knobs(
@@ -29,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "in trouble: what restarts while the API server is away runs locally, and moves when it is back",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: true,
         run: |switch| as_member(switch, bridges_while_away),
     },
@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "in trouble: a switch that boots without its server runs locally, and its pods wait or take over later",
-        switch: SwitchKind::InCluster,
+        switch: SwitchKind::AloneInCluster,
         long: true,
         run: |switch| {
             with_knobs(switch, &knobs(&[("tag_latest_image_on_wait_seconds", 2)]), boots_without_server)
