@@ -117,6 +117,21 @@ impl Cluster {
         part.ensure(&self.site, &self.programs)
     }
 
+    /// Ends the API server, as for a switch that is cut off.
+    pub fn take_server_away(&self) -> Result<()> {
+        self.stop(Part::ApiServer)
+    }
+
+    /// Brings it back. Those who ask it anew ever more rarely, and bring pods to switches, begin again: a story waits for
+    /// what its switch does, and not for them.
+    pub fn bring_server_back(&self) -> Result<()> {
+        self.start(Part::ApiServer)?;
+        [Part::ControllerManager, Part::Scheduler].into_iter().try_for_each(|part| {
+            self.stop(part)?;
+            self.start(part)
+        })
+    }
+
     /// Ends a part; its data stay.
     pub fn stop(&self, part: Part) -> Result<()> {
         part.process(&self.site).stop()

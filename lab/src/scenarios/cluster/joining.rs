@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::member::{LOCAL, Member, NEWER, SOON, as_member};
 use super::outside::outside;
 use super::strangers::HangsUp;
-use crate::cluster::{Cluster, Invitation, Part};
+use crate::cluster::{Cluster, Invitation};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Boot;
 
@@ -299,10 +299,10 @@ fn server_away_and_back(member: &Member<'_>) -> Result<()> {
     let since = member.switch.now()?;
     let token = member.cluster.invitation()?.token;
     member.undisturbed(&[&token], || {
-        member.cluster.stop(Part::ApiServer)?;
+        member.cluster.take_server_away()?;
         let gone = member.wait_connected(false).and_then(|()| member.wait_reason("cannot be reached"));
         let gone = gone.and_then(|()| member.doctor(false, "missing connection"));
-        member.cluster.start(Part::ApiServer)?;
+        member.cluster.bring_server_back()?;
         gone?;
         member.wait_connected(true)
     })?;

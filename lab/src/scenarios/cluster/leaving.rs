@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 
 use super::member::{LOCAL, Member, NEWER, SOON, as_member};
-use crate::cluster::Part;
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
 
@@ -101,9 +100,9 @@ fn disabled(member: &Member<'_>) -> Result<()> {
 
 fn server_away(member: &Member<'_>) -> Result<()> {
     let command = format!("kubectl delete node {}", member.switch.name());
-    member.cluster.stop(Part::ApiServer)?;
+    member.cluster.take_server_away()?;
     let left = member.reset("");
-    member.cluster.start(Part::ApiServer)?;
+    member.cluster.bring_server_back()?;
     let output = left?;
     ensure!(output.success(), "it did not leave: {}", output.stderr);
     ensure!(output.stderr.contains(&command), "it should say {command:?}: {}", output.stderr);

@@ -29,7 +29,7 @@ const KNOBS_FILE: &str = "/etc/sonic/remote_ctr.config.json";
 
 /// Short enough for a story, long enough to be told apart.
 pub(super) const KNOBS: &str = r#"{
-    "revert_to_local_on_wait_seconds": 6, "pod_ready_seconds": 6, "frozen_pod_seconds": 5,
+    "revert_to_local_on_wait_seconds": 6, "pod_ready_seconds": 10, "frozen_pod_seconds": 5,
     "failed_version_delay_seconds": 600, "failures_until_blocked": 2, "label_drop_seconds": 4,
     "tag_latest_image_on_wait_seconds": 600, "retry_tag_latest_seconds": 2,
     "join_latency_on_boot_seconds": 0, "retry_join_interval_seconds": 1, "retry_labels_update_seconds": 1
@@ -382,7 +382,11 @@ impl Member<'_> {
         }
         self.cluster.kubectl_run(&["uncordon", "--selector", &here])?;
         let pods = "docker ps --quiet --filter label=io.kubernetes.pod.namespace=sonic | wc -l";
-        self.switch.wait_text(pods, "0", SOON)
+        self.switch.wait_text(pods, "0", SOON).with_context(|| {
+            let kubelet = "journalctl --quiet --unit kubelet --lines 40 --no-pager --output short-precise";
+            let kubelet = self.switch.ok(kubelet).unwrap_or_default();
+            format!("{}\n{kubelet}", self.now().unwrap_or_default())
+        })
     }
 
     /// What a reader of a failed story wants to know.

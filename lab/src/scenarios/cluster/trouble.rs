@@ -10,7 +10,6 @@ use super::member::{
     Delivery, JOIN_MAX, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, TIERS, as_member, in_both_tiers,
     with_knobs,
 };
-use crate::cluster::Part;
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Boot;
 
@@ -131,9 +130,9 @@ fn server_away(member: &Member<'_>) -> Result<()> {
     let before = lives(member)?;
     let since = member.switch.now()?;
     let away = Instant::now();
-    member.cluster.stop(Part::ApiServer)?;
+    member.cluster.take_server_away()?;
     let told = said(member, HOUR);
-    member.cluster.start(Part::ApiServer)?;
+    member.cluster.bring_server_back()?;
     told?;
     member.wait_connected(true)?;
     println!(
@@ -178,9 +177,9 @@ fn bridges_while_away(member: &Member<'_>) -> Result<()> {
     in_both_tiers(member, |member, feature| member.move_to_kube(feature, NEWER))?;
     member.owner("lldp", "kube")?;
     member.row_becomes("lldp", "local none up true")?;
-    member.cluster.stop(Part::ApiServer)?;
+    member.cluster.take_server_away()?;
     let told = restarts_while_away(member);
-    member.cluster.start(Part::ApiServer)?;
+    member.cluster.bring_server_back()?;
     told?;
     in_both_tiers(member, |member, feature| {
         member.is_run_by_pod(feature, NEWER)?;
@@ -254,9 +253,9 @@ fn boots_without_server(member: &Member<'_>) -> Result<()> {
         member.switch.wait_text(&local, &format!("IMAGE_VERSION={NEWER}"), SOON)
     })?;
     member.switch.ok("config save -y")?;
-    member.cluster.stop(Part::ApiServer)?;
+    member.cluster.take_server_away()?;
     let booted = boots_locally(member);
-    member.cluster.start(Part::ApiServer)?;
+    member.cluster.bring_server_back()?;
     booted?;
     member.wait_connected(true)?;
     member.is_kept_out("snmp", "SameAsLocal", SAME)?;
@@ -265,22 +264,7 @@ fn boots_without_server(member: &Member<'_>) -> Result<()> {
     member.is_run_by_pod("snmp", NEWER)?;
     member.deliver(&Delivery::of("telemetry", NEWEST))?;
     member.is_run_by_pod("telemetry", NEWEST)?;
-    in_both_tiers(member, |member, feature| member.tell_gap(feature, "at most, the boot included"))?;
-    made_of_old_images(member)
-}
-
-/// What went native is the switch's own no more, so that other stories find it as they expect it.
-fn made_of_old_images(member: &Member<'_>) -> Result<()> {
-    member.switch.ok("bash /host/lab/normal.images")?;
-    for feature in TIERS {
-        member.owner(feature, "local")?;
-        member.is_run_locally(feature, NEWER)?;
-        member.switch.ok(&format!(
-            "system service stop {feature} && docker rm {feature} && system service start {feature}"
-        ))?;
-        member.is_run_locally(feature, LOCAL)?;
-    }
-    Ok(())
+    in_both_tiers(member, |member, feature| member.tell_gap(feature, "at most, the boot included"))
 }
 
 fn boots_locally(member: &Member<'_>) -> Result<()> {
