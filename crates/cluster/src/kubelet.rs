@@ -144,6 +144,11 @@ impl KubeletFiles {
         Ok(changed)
     }
 
+    /// Whether the kubelet is set up by us, if only in part: a join or a leave may have been cut short.
+    pub fn are_ours(&self) -> bool {
+        matches!(place::read(&self.path(DROP_IN)), Ok(Some(_)))
+    }
+
     /// The server that the kubelet is set up for. None if it is not set up by us.
     pub fn joined_to(&self) -> Option<ServerAddress> {
         place::read(&self.path(DROP_IN)).ok()??;
@@ -176,8 +181,6 @@ impl KubeletFiles {
 
     /// Takes away what makes the switch a node: credentials, saved ones too, and what we wrote. SONiC's own files stay.
     pub fn forget(&self) -> Result<Changed, ClusterError> {
-        // The drop-in first: from then on the switch does not count as joined, whatever is left.
-        let unit = place::remove(&self.path(DROP_IN))?;
         let mut files = self.forget_identity()?;
         for path in [BOOTSTRAP, CA] {
             files |= place::remove(&self.path(path))?;
@@ -187,6 +190,8 @@ impl KubeletFiles {
             files |= place::remove(&configuration)?;
         }
         files |= self.forget_saved()?;
+        // Last: while it is there, what was cut short is carried on.
+        let unit = place::remove(&self.path(DROP_IN))?;
         Ok(Changed { unit, files })
     }
 

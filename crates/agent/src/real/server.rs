@@ -204,7 +204,7 @@ impl Side {
         if let Some(proxy) = &mut self.proxy {
             proxy.lead_to(None).await;
         }
-        if self.files.joined_to().is_some() {
+        if self.files.are_ours() {
             self.leave().await?;
         }
         // A switch without Kubernetes keeps no row about it.

@@ -47,7 +47,7 @@ pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     switch.announce_server()?;
     // The row is empty after a boot, until the agent has looked at the files.
     let files = kubelet_files();
-    let has_left = move |status: &ServerStatus| status.ip.is_none() && files.joined_to().is_none();
+    let has_left = move |status: &ServerStatus| status.ip.is_none() && !files.are_ours();
     wait_for(&mut switch, timeout, "the switch has not left", has_left)
 }
 

@@ -305,6 +305,20 @@ fn leaving_takes_all_that_is_ours_and_nothing_else_and_can_be_done_twice() {
 }
 
 #[test]
+fn a_leave_that_was_cut_short_is_still_ours_to_carry_on() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    // What comes last of all but one cannot be removed.
+    let stuck = switch.root.path().join("host/switchyard/kubernetes/ca.crt");
+    fs::create_dir_all(&stuck).unwrap();
+    switch.files.forget().unwrap_err();
+    assert_eq!((switch.files.joined_to(), switch.files.are_ours()), (None, true));
+    fs::remove_dir(&stuck).unwrap();
+    assert_eq!(switch.files.forget().unwrap(), Changed { unit: true, files: false });
+    assert!(!switch.files.are_ours());
+}
+
+#[test]
 fn a_configuration_that_is_not_ours_outlives_a_leave() {
     let switch = Switch::new();
     let path = switch.root.path().join("var/lib/kubelet/config.yaml");

@@ -191,6 +191,7 @@ fn in_switchover(member: &Member<'_>, feature: &str, moments: &[Moment]) -> Resu
         member.owner(feature, "local")?;
         member.is_run_locally(feature, LOCAL)?;
         member.row_becomes(feature, "local none up false")?;
+        member.pod_is_gone(feature)?;
     }
     Ok(())
 }
@@ -224,6 +225,7 @@ fn on_the_way_home(member: &Member<'_>, feature: &str) -> Result<()> {
         member.row_becomes(feature, "local none up false")?;
         member.tell_gap(feature, &format!("on a way home whose agent was killed at {moment:?}"))?;
         ensure!(member.runs(feature)? == "1", "the payload began {} times", member.runs(feature)?);
+        member.pod_is_gone(feature)?;
     }
     Ok(())
 }
@@ -271,7 +273,7 @@ fn joining_and_leaving(member: &Member<'_>) -> Result<()> {
         switch.wait_ok(
             "nothing of the cluster is left",
             SOON,
-            "[ ! -e /etc/kubernetes/kubelet.conf ] && \
+            "[ ! -e /etc/systemd/system/kubelet.service.d/10-switchyard.conf ] && \
             [ -z \"$(docker ps --quiet --filter label=io.kubernetes.pod.namespace)\" ]",
         )?;
         in_both_tiers(member, |member, feature| member.is_run_locally(feature, LOCAL))?;

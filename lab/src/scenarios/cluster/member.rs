@@ -348,6 +348,12 @@ impl Member<'_> {
         Ok(())
     }
 
+    /// Waits until nothing of its pod is left here: one that is on its way out may still ask when its label comes back.
+    pub(super) fn pod_is_gone(&self, feature: &str) -> Result<()> {
+        let here = format!("docker ps --quiet --filter name=_{}- | wc -l", self.set_name(feature));
+        self.switch.wait_text(&here, "0", SOON)
+    }
+
     /// How often the payload has begun in this story.
     pub(super) fn runs(&self, feature: &str) -> Result<String> {
         self.switch.ok(&format!("grep -c ' acquired ' /run/payload/{feature}.log || true"))

@@ -29,10 +29,17 @@ const HOME_MAX: Duration = Duration::from_mins(5);
 impl Side {
     /// Leaves. A server that is away or forbids the last step does not keep the switch.
     pub(super) async fn leave(&mut self) -> Result<(), Trouble> {
-        let Some(server) = self.files.joined_to() else { return Ok(()) };
-        info!(%server, "leaving the cluster");
+        if !self.files.are_ours() {
+            return Ok(());
+        }
+        // None where an earlier leave was cut short when the cluster had been left already.
+        let server = self.files.joined_to();
+        match &server {
+            Some(server) => info!(%server, "leaving the cluster"),
+            None => info!("taking away what an earlier leave left"),
+        }
         self.leaving.store(true, Ordering::Relaxed);
-        self.say(Some(&server), false, Some("the switch leaves its cluster")).await;
+        self.say(server.as_ref(), false, Some("the switch leaves its cluster")).await;
         let systemd = systemd().await?;
         match systemd.stop(KUBELET).await {
             // Somebody took it away already.
@@ -42,14 +49,9 @@ impl Side {
         self.everything_comes_home().await?;
         let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
         engine.remove_pods().await.map_err(trouble)?;
-        let node = node_name(&mut self.switch()?)?;
-        let client = Client::new(server, node, self.files.clone());
-        self.left_behind =
-            client.delete_node().await.err().map(|error| left_behind(&error, client.node_name()));
-        if self.left_behind.is_some()
-            && let Err(error) = labels::take_off(&client).await
-        {
-            info!(%error, "the labels of the Node stay too");
+        if let Some(server) = server {
+            let node = node_name(&mut self.switch()?)?;
+            self.let_go(&Client::new(server, node, self.files.clone())).await;
         }
         let changed = self.files.forget().map_err(trouble)?;
         if changed.unit {
@@ -57,6 +59,20 @@ impl Side {
         }
         info!("the switch has left its cluster");
         Ok(())
+    }
+
+    /// Takes the Node away, or else what draws pods to it.
+    async fn let_go(&mut self, client: &Client) {
+        self.left_behind = match client.delete_node().await {
+            // Credentials go after the Node: an earlier leave was cut short. Without any there never was a Node.
+            Ok(()) | Err(ClusterError::NoCredentials { .. }) => None,
+            Err(error) => Some(left_behind(&error, client.node_name())),
+        };
+        if self.left_behind.is_some()
+            && let Err(error) = labels::take_off(client).await
+        {
+            info!(%error, "the labels of the Node stay too");
+        }
     }
 
     /// Leaves one cluster for another, whose token stays.
