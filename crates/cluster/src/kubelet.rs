@@ -121,7 +121,9 @@ impl KubeletFiles {
         if !usable && token.is_none() {
             return Err(self.why_no_credentials(settings.node));
         }
-        let mut changed = Changed::default();
+        // First: with it all that follows counts as ours, however far it comes.
+        let unit = place::write(&self.path(DROP_IN), texts::drop_in(settings).as_bytes(), Readers::All)?;
+        let mut changed = Changed { unit, files: self.mend_serving_pair()? };
         if !usable {
             // Another cluster's, or another node's: the kubelet would show it, and never ask for its own.
             changed.files |= self.forget_identity()?;
@@ -139,8 +141,6 @@ impl KubeletFiles {
         }
         let configuration = texts::configuration(settings);
         changed.files |= place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
-        // Last: with it the switch counts as joined.
-        changed.unit = place::write(&self.path(DROP_IN), texts::drop_in(settings).as_bytes(), Readers::All)?;
         Ok(changed)
     }
 

@@ -174,6 +174,16 @@ impl KubeletFiles {
         Ok(changed)
     }
 
+    /// Of a certificate without its key, or the other way round, the kubelet would say so and end; without both it makes
+    /// them anew.
+    pub(super) fn mend_serving_pair(&self) -> Result<bool, ClusterError> {
+        let pair = SERVING.map(|name| self.path(PKI).join(name));
+        if pair.iter().all(|half| half.exists()) {
+            return Ok(false);
+        }
+        pair.iter().try_fold(false, |changed, half| Ok(place::remove(half)? | changed))
+    }
+
     /// Removes the copies on /host, the token too.
     pub(super) fn forget_saved(&self) -> Result<bool, ClusterError> {
         let mut changed = false;

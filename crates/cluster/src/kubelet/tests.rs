@@ -319,6 +319,22 @@ fn a_leave_that_was_cut_short_is_still_ours_to_carry_on() {
 }
 
 #[test]
+fn half_of_the_kubelet_s_own_pair_is_taken_away_at_the_next_join_and_a_whole_one_stays() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.join(&cluster, Some(&token())).unwrap();
+    switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
+    let half = |name: &str| switch.root.path().join("var/lib/kubelet/pki").join(name);
+    for name in ["kubelet.crt", "kubelet.key"] {
+        fs::write(half(name), "junk").unwrap();
+    }
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert!(half("kubelet.crt").exists() && half("kubelet.key").exists());
+    fs::remove_file(half("kubelet.key")).unwrap();
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert!(!half("kubelet.crt").exists());
+}
+
+#[test]
 fn a_configuration_that_is_not_ours_outlives_a_leave() {
     let switch = Switch::new();
     let path = switch.root.path().join("var/lib/kubelet/config.yaml");
