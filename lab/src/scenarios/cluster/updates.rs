@@ -205,6 +205,7 @@ fn container_verbs(member: &Member<'_>, feature: &str) -> Result<()> {
     ensure!(logs.contains("serving on port"), "container logs says {logs:?}");
 
     let runs = member.runs(feature)?;
+    let pod = member.pod(feature)?["metadata"]["uid"].clone();
     let ended = format!("/run/payload/{feature}.waited");
     switch
         .ok(&format!("systemd-run --quiet --collect sh -c 'container wait {feature}; echo $? > {ended}'"))?;
@@ -218,6 +219,8 @@ fn container_verbs(member: &Member<'_>, feature: &str) -> Result<()> {
     member.tell_gap(feature, "after container kill")?;
     let again = switch.ok(&format!("container id {feature}"))?;
     ensure!(again != id, "container id tells of the container that was killed");
+    // The kubelet starts its container again: the node label stayed, so nobody took the pod away.
+    ensure!(member.pod(feature)?["metadata"]["uid"] == pod, "the pod was deleted and scheduled anew");
     Ok(())
 }
 
