@@ -10,7 +10,7 @@ use switchyard_sonic::SonicError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::{KUBELET, Side, labels, node_name, systemd};
+use super::{KUBELET, Side, labels, node_name, pods, systemd};
 use crate::world::{Event, Trouble, trouble};
 
 /// What an administrator has to do when the switch could not.
@@ -44,19 +44,28 @@ impl Side {
         engine.remove_pods().await.map_err(trouble)?;
         let node = node_name(&mut self.switch()?)?;
         let client = Client::new(server, node, self.files.clone());
-        self.left_behind =
-            client.delete_node().await.err().map(|error| left_behind(&error, client.node_name()));
-        if self.left_behind.is_some()
-            && let Err(error) = labels::take_off(&client).await
-        {
-            info!(%error, "the labels of the Node stay too");
-        }
+        self.let_go(&client).await;
         let changed = self.files.forget().map_err(trouble)?;
         if changed.unit {
             systemd.daemon_reload().await.map_err(trouble)?;
         }
         info!("the switch has left its cluster");
         Ok(())
+    }
+
+    /// Takes the Node away, or else what draws pods to it; then, as none comes any more, its pods.
+    async fn let_go(&mut self, client: &Client) {
+        let deleted = client.delete_node().await;
+        self.left_behind = deleted.err().map(|error| left_behind(&error, client.node_name()));
+        if self.left_behind.is_some()
+            && let Err(error) = labels::take_off(client).await
+        {
+            info!(%error, "the labels of the Node stay too");
+            return;
+        }
+        if let Err(error) = pods::delete(client).await {
+            info!(%error, "its pods stay until the cluster clears them away, within minutes");
+        }
     }
 
     /// Leaves one cluster for another, whose token stays.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use switchyard_cluster::{Client, PodCondition, PodName, PodSeen};
+use switchyard_cluster::{Client, ClusterError, PodCondition, PodName, PodSeen};
 use switchyard_core::{ContainerId, Reason};
 use tracing::info;
 
@@ -87,6 +87,16 @@ impl Pods {
         }
         true
     }
+}
+
+/// Deletes the features' pods of this node, which has stopped its kubelet. Bound to a Node of this name they would count
+/// as the features' pods, ended ones, once the switch joins again, until the cluster clears them away after minutes.
+pub(super) async fn delete(client: &Client) -> Result<(), ClusterError> {
+    for pod in client.pods().await?.into_iter().filter(|pod| pod.namespace == NAMESPACE) {
+        client.delete_pod(PodName { namespace: &pod.namespace, name: &pod.name }, &pod.uid).await?;
+        info!(pod = %pod.name, "deleted: its node leaves");
+    }
+    Ok(())
 }
 
 fn names(pod: &PodSeen) -> impl Iterator<Item = String> + '_ {
