@@ -10,7 +10,7 @@ use switchyard_core::{
     Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve, unspoken,
 };
 use switchyard_engine::{Engine, EngineError, SOCKET};
-use switchyard_sonic::{Paths, Switch, load_knobs, record};
+use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
 use tracing::{info, warn};
 
 use crate::history::{self, Entry};
@@ -108,13 +108,13 @@ impl Host {
             }
             pods => pods?,
         };
-        let verdict = self.verdict(instance, &config, &row)?;
+        let verdict = self.verdict(instance, &config, &row).await?;
         let instance = instance.clone();
         Ok(View { instance, kubernetes: self.kubernetes, server_answers, config, row, local, pods, verdict })
     }
 
     /// What this switch thinks of the version that asks, or that ran last. Nobody asks where the owner is local.
-    fn verdict(
+    async fn verdict(
         &self,
         instance: &Instance,
         config: &FeatureConfig,
@@ -125,7 +125,11 @@ impl Host {
             return Ok(Verdict::Welcome);
         }
         let record = record::load(&self.paths, instance);
-        Ok(record.verdict(version, config.kube_update, &record::moment()?, &self.knobs()?))
+        let (now, knobs) = (record::moment()?, self.knobs()?);
+        // systemd is asked only where its answer decides: `container start` must not wait for it.
+        let is_open = config.kube_update.is_none() && record.is_up_to_policy(version, &now, &knobs);
+        let takes_others = is_open && takes_others(instance).await;
+        Ok(record.verdict(version, config.update_policy(takes_others), &now, &knobs))
     }
 
     /// Changes what is remembered of the versions of an instance that Kubernetes may run. A record that cannot be
@@ -271,6 +275,19 @@ impl Host {
         info!(feature = %before.instance, from = %before.row.current_owner, to = %after.current_owner, "{verb}: {reason}");
         let entry = Entry::new(verb, reason, before.row.current_owner, after);
         history::append(&self.paths.host, &before.instance, &entry);
+    }
+}
+
+/// Whether a restart of this instance's unit restarts others too. Where systemd does not tell it is taken for granted: a
+/// version that waits a little longer does no harm.
+async fn takes_others(instance: &Instance) -> bool {
+    let asked = async { Units::connect().await?.would_ever_stop_with(&instance.unit_name()).await };
+    match asked.await {
+        Ok(others) => !others.is_empty(),
+        Err(error) => {
+            info!(feature = %instance, %error, "cannot tell what would restart with it");
+            true
+        }
     }
 }
 

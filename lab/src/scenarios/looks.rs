@@ -46,7 +46,8 @@ const QUESTIONS: [(&str, &str); 14] = [
     ),
     (
         "system service explain snmp",
-        "history name next_start now owner pod_waits safety since stops_with_it would_change_it",
+        "history name next_start now owner pod_waits safety since stops_with_it updates \
+         would_change_it",
     ),
     ("switchyard generate list", "complete feature files source version"),
     (
