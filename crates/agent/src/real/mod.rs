@@ -7,6 +7,8 @@ mod notify;
 mod server;
 mod sources;
 
+pub use native::{tag_beside, take_home};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -333,7 +335,7 @@ impl World for Real {
         let (queue, instance, pod) = (self.queue.clone(), instance.clone(), pod.clone());
         let (paths, engine) = (self.host.paths.clone(), self.host.engine.clone());
         tokio::spawn(async move {
-            let done = native::go(&paths, engine, &instance, &pod).await;
+            let done = native::take_home(&paths, engine, &instance, &pod, None).await;
             let _ = queue.send(Event::WentNative(instance, done).into()).await;
         });
     }
