@@ -26,6 +26,8 @@ struct Report {
     now: String,
     /// Why the pod that asks has to wait, if one does.
     pod_waits: Option<String>,
+    /// Why its pod cannot start, if the cluster says so.
+    pod_trouble: Option<String>,
     /// Whether another version that Kubernetes brings takes over by itself; nothing where it is not to run the feature.
     updates: Option<String>,
     next_start: String,
@@ -46,6 +48,7 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
             since: view.row.owner_since.clone(),
             now: now(&wait(&view, Duration::ZERO, &knobs)),
             pod_waits: pod_waits(&mut known, &view)?,
+            pod_trouble: pod_trouble(&mut known, &view)?,
             updates: updates(&known, &view).await?,
             next_start: next_start(&view),
             safety: safety(&instance),
@@ -80,6 +83,13 @@ fn pod_waits(known: &mut Known, view: &View) -> Result<Option<String>, CliError>
     let same = local.zip(asks).is_some_and(|(local, asks)| local.same_as(asks));
     let why = view.verdict.reason().unwrap_or(if same { Reason::SameAsLocal } else { Reason::AsksForTurn });
     Ok(Some(why.to_string()))
+}
+
+fn pod_trouble(known: &mut Known, view: &View) -> Result<Option<String>, CliError> {
+    if view.wanted() == SetOwner::Local {
+        return Ok(None);
+    }
+    Ok(known.host.switch.pod_trouble(&view.instance.container_name())?)
 }
 
 async fn updates(known: &Known, view: &View) -> Result<Option<String>, CliError> {
@@ -153,6 +163,9 @@ fn print(report: &Report) {
     output::line(&format!("  now:         {}", report.now));
     if let Some(why) = &report.pod_waits {
         output::line(&format!("  a pod waits: {why}"));
+    }
+    if let Some(why) = &report.pod_trouble {
+        output::line(&format!("  its pod:     cannot start: {why}"));
     }
     if let Some(updates) = &report.updates {
         output::line(&format!("  updates:     {updates}"));

@@ -16,8 +16,8 @@ use crate::{KUBERNETES, output};
 /// A column, the field that it shows, and what stands there in a row that lacks it.
 struct Column(&'static str, &'static str, &'static str);
 
-/// The last is what came of the configured state; it is not in SONiC's table.
-const STATUS: [Column; 10] = [
+/// The last two are what came of the configured state, and why its pod cannot start; they are not in SONiC's table.
+const STATUS: [Column; 11] = [
     Column("State", "state", ""),
     Column("AutoRestart", "auto_restart", ""),
     Column("SystemState", "system_state", ""),
@@ -28,7 +28,9 @@ const STATUS: [Column; 10] = [
     Column("CurrentOwner", "current_owner", ""),
     Column("RemoteState", "remote_state", ""),
     Column(OUTCOME, "outcome", ""),
+    Column(POD_TROUBLE, "pod_trouble", ""),
 ];
+const POD_TROUBLE: &str = "PodTrouble";
 const OUTCOME: &str = "Outcome";
 const UPDATE: &str = "kube_update";
 
@@ -58,6 +60,9 @@ pub(super) fn main(verb: &FeatureVerb, format: Output) -> Result<ExitCode, Stop>
             for line in &mut lines {
                 let recorded = switch.raw_state(&Instance::on_host(line.name.clone()))?;
                 line.add_recorded(recorded.unwrap_or_default());
+                if KUBERNETES && let Some(why) = switch.pod_trouble(line.name.as_str())? {
+                    line.fields.insert("pod_trouble".to_owned(), why);
+                }
             }
             (&STATUS, lines)
         }
@@ -144,8 +149,10 @@ impl Line {
 
 /// SONiC's rule: a column is there if a row that is shown has its field.
 fn present<'a>(columns: &'a [Column], lines: &[Line]) -> Vec<&'a Column> {
-    let is_there =
-        |column: &&Column| column.0 != OUTCOME && lines.iter().any(|line| line.fields.contains_key(column.1));
+    let is_there = |column: &&Column| {
+        ![OUTCOME, POD_TROUBLE].contains(&column.0)
+            && lines.iter().any(|line| line.fields.contains_key(column.1))
+    };
     columns.iter().filter(is_there).collect()
 }
 
