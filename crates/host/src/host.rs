@@ -9,12 +9,12 @@ use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
     Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve, unspoken,
 };
-use switchyard_engine::{Engine, EngineError, SOCKET};
+use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
 use tracing::{info, warn};
 
 use crate::history::{self, Entry};
-use crate::{HostError, TrackLock};
+use crate::{HostError, TrackLock, process};
 
 /// How often a decision is made anew because the row changed under it. Each time somebody else got ahead, and the
 /// hand-shake has no more steps than this.
@@ -231,12 +231,28 @@ impl Host {
                 Step::StartLocal => {
                     lock = Some(self.start_local(view).await?);
                 }
-                Step::Stop(copy) => self.engine.stop(&engine_name(&view.instance, copy), how.grace).await?,
+                Step::Stop(copy) => self.stop(&view.instance, copy, how).await?,
                 Step::Kill(copy) => self.engine.kill(&engine_name(&view.instance, copy)).await?,
             }
         }
         drop(lock);
         Ok(Some(row))
+    }
+
+    /// Stops a container, or says what keeps it alive.
+    async fn stop(&mut self, instance: &Instance, copy: &Copy, how: How) -> Result<(), HostError> {
+        let name = engine_name(instance, copy);
+        let Err(error) = self.engine.stop(&name, how.grace).await else { return Ok(()) };
+        match self.engine.container(&name).await {
+            Ok(Some(Container { running: true, pid: Some(pid), id, .. })) => {
+                let container = match copy {
+                    Copy::Local => name,
+                    Copy::Pod(_) => id.short().to_string(),
+                };
+                Err(HostError::LivesOn { container, process: process::describe(pid) })
+            }
+            _ => Err(error.into()),
+        }
     }
 
     /// Starts the local container under the track lock. A row that promised it is taken back if it does not start.
