@@ -5,7 +5,8 @@
 # before it could be restored, and on the way also directories that it believes to be ours.
 
 CONTAINER=/usr/local/bin/container
-ORIGINAL=/usr/local/bin/container.sonic
+# SONiC's reboot scripts call it where it is there: it takes along the images that Kubernetes brought.
+TOOLS=/usr/local/bin/ctrmgr_tools.py
 TECHSUPPORT=/usr/local/bin/debug-dump/switchyard
 MODEL=/usr/local/yang-models/sonic-feature-switchyard.yang
 SHARE=/usr/share/switchyard
@@ -36,15 +37,37 @@ place_link() { # LINK TARGET
     mv -f -T "$1.switchyard-new" "$1"
 }
 
-take_over() {
-    # Also for packages to come: one that brings a `container` of its own gets its file put where the original is.
-    dpkg-divert --local --quiet --no-rename --divert "$ORIGINAL" --add "$CONTAINER"
-    if ! points_to "$CONTAINER" /usr/bin/switchyard && [ -e "$CONTAINER" -o -L "$CONTAINER" ]; then
-        cp -a -f "$CONTAINER" "$ORIGINAL.switchyard-new"
-        mv -f -T "$ORIGINAL.switchyard-new" "$ORIGINAL"
+# Puts ours in the place of a program of SONiC's, which is kept beside it.
+take_place() { # PROGRAM
+    # Also for packages to come: one that brings a program of this name gets its file put where the original is.
+    dpkg-divert --local --quiet --no-rename --divert "$1.sonic" --add "$1"
+    if ! points_to "$1" /usr/bin/switchyard && [ -e "$1" -o -L "$1" ]; then
+        cp -a -f "$1" "$1.sonic.switchyard-new"
+        mv -f -T "$1.sonic.switchyard-new" "$1.sonic"
     fi
-    mkdir -p /usr/local/bin
-    place_link "$CONTAINER" /usr/bin/switchyard
+    mkdir -p "${1%/*}"
+    place_link "$1" /usr/bin/switchyard
+}
+
+give_place_back() { # PROGRAM
+    if [ -e "$1.sonic" -o -L "$1.sonic" ]; then
+        if points_to "$1" /usr/bin/switchyard || [ ! -e "$1" ]; then
+            mv -f -T "$1.sonic" "$1"
+        else
+            # Somebody put a newer one there since; the one we kept is out of date.
+            rm -f "$1.sonic"
+        fi
+    elif points_to "$1" /usr/bin/switchyard; then
+        rm -f "$1"
+    fi
+    rm -f "$1.switchyard-new" "$1.sonic.switchyard-new"
+    if dpkg-divert --list "$1" | grep -q '^local diversion of '; then
+        dpkg-divert --local --quiet --no-rename --divert "$1.sonic" --remove "$1"
+    fi
+}
+
+take_over() {
+    take_place "$CONTAINER"
     mkdir -p "${TECHSUPPORT%/*}"
     place_link "$TECHSUPPORT" "$SHARE/techsupport"
     # Where there are no models nobody reads ours.
@@ -57,6 +80,7 @@ take_over() {
     fi
     # Only the variant with Kubernetes support has an agent.
     if [ -e "$SHARE/ctrmgrd.service" ]; then
+        take_place "$TOOLS"
         mkdir -p "${WANTED%/*}"
         place_link "$AGENT" "$SHARE/ctrmgrd.service"
         # Where SONiC's is wanted already, ours is.
@@ -71,6 +95,7 @@ no_agent() {
     ! points_to "$AGENT" "$SHARE/ctrmgrd.service" || rm -f "$AGENT"
     rm -f "$AGENT.switchyard-new" "$WANTED.switchyard-new"
     rmdir "${WANTED%/*}" 2>/dev/null || true
+    give_place_back "$TOOLS"
 }
 
 # A systemd that runs follows: the agent that counts now, SONiC's or ours, runs if one ran, or if ours is new.
@@ -86,22 +111,10 @@ give_back() {
         ! points_to "$RSYSLOG/$file" "$SHARE/events/$file" || rm -f "$RSYSLOG/$file"
     done
     ! points_to "$EVENTS_MODEL" "$SHARE/yang/${EVENTS_MODEL##*/}" || rm -f "$EVENTS_MODEL"
-    if [ -e "$ORIGINAL" -o -L "$ORIGINAL" ]; then
-        if points_to "$CONTAINER" /usr/bin/switchyard || [ ! -e "$CONTAINER" ]; then
-            mv -f -T "$ORIGINAL" "$CONTAINER"
-        else
-            # Somebody put a newer one there since; the one we kept is out of date.
-            rm -f "$ORIGINAL"
-        fi
-    elif points_to "$CONTAINER" /usr/bin/switchyard; then
-        rm -f "$CONTAINER"
-    fi
+    give_place_back "$CONTAINER"
     ! points_to "$TECHSUPPORT" "$SHARE/techsupport" || rm -f "$TECHSUPPORT"
     ! points_to "$MODEL" "$SHARE/yang/${MODEL##*/}" || rm -f "$MODEL"
-    rm -f "$CONTAINER.switchyard-new" "$ORIGINAL.switchyard-new" "$TECHSUPPORT.switchyard-new" "$MODEL.switchyard-new"
+    rm -f "$TECHSUPPORT.switchyard-new" "$MODEL.switchyard-new"
     # SONiC makes the directory when it needs it.
     rmdir "${TECHSUPPORT%/*}" 2>/dev/null || true
-    if dpkg-divert --list "$CONTAINER" | grep -q '^local diversion of '; then
-        dpkg-divert --local --quiet --no-rename --divert "$ORIGINAL" --remove "$CONTAINER"
-    fi
 }

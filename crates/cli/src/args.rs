@@ -28,7 +28,8 @@ pub(crate) enum Output {
 /// Decides who runs each container of a SONiC switch, and keeps it so.
 #[derive(Debug, Parser)]
 #[command(name = "switchyard", version = VERSION, after_help = "\
-The same program answers as `container`, `system` and `container_startup.py` when it is called by those names.
+The same program answers as `container`, `system`, `container_startup.py` and, with Kubernetes support, \
+`ctrmgr_tools.py` when it is called by those names.
 
 Examples:
   switchyard system service status snmp
@@ -355,6 +356,38 @@ pub(crate) struct Startup {
     /// The version of the image
     #[arg(short, long)]
     pub(crate) version: String,
+}
+
+/// What reboot scripts call to take along what Kubernetes brought.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Parser)]
+#[command(name = "ctrmgr_tools.py", version = VERSION, after_help = "\
+SONiC's reboot scripts call `ctrmgr_tools.py tag-all` where it is there. Ends with 0 whatever becomes of it; see the log.")]
+pub(crate) struct Tools {
+    #[command(subcommand)]
+    pub(crate) verb: ToolsVerb,
+}
+
+/// What reboot scripts ask for.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum ToolsVerb {
+    /// Make the image of the pod that runs a feature the local one, or give it another tag
+    Tag {
+        /// The feature
+        #[arg(short, long)]
+        feature: String,
+        /// The local image's name; that of the switch's own list if not given
+        #[arg(short = 'n', long, value_name = "NAME")]
+        image: Option<String>,
+        /// The tag
+        #[arg(short, long, default_value = "latest")]
+        tag: String,
+    },
+    /// Make the images of all pods that run features the local ones
+    TagAll,
+    /// Kill the copies of all features that are up
+    KillAll,
 }
 
 /// The programs that have a name of their own on a switch, for man pages and completions.

@@ -55,6 +55,7 @@ impl From<HostError> for CliError {
             HostError::Engine(error) => Self::Engine(error),
             HostError::Resolve(error) => Self::Resolve(error),
             HostError::Refusal(error) => Self::Refusal(error),
+            error @ HostError::LivesOn { .. } => Self::TooLate(error.to_string()),
             HostError::TrackHeld(text) => Self::TooLate(text),
             HostError::File { action, path, source } => Self::File { action, path, source },
             HostError::Restless(..) => Self::Restless(error),

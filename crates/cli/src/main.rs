@@ -20,6 +20,8 @@ mod rows;
 mod runtime;
 mod service;
 mod show;
+#[cfg(feature = "kubernetes")]
+mod tools;
 mod usage;
 
 use std::ffi::OsString;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
     let result = match called.as_str() {
         "container" => logged(&called, arguments, container::main),
         "system" => logged(&called, arguments, system),
+        #[cfg(feature = "kubernetes")]
+        "ctrmgr_tools.py" => logged(&called, arguments, |args: args::Tools| Ok(tools::main(&args))),
         "container_startup.py" => logged(&called, arguments, |args: Startup| inside::startup(&args)),
         _ => logged("switchyard", arguments, applet),
     };

@@ -137,6 +137,24 @@ impl Client {
         Ok(self.found::<serde::de::IgnoredAny>(&answer, "set a condition of a pod of its own")?.is_some())
     }
 
+    /// Deletes this very pod at once, without waiting for a kubelet to end it: for one whose kubelet will not come back to
+    /// do so. None being there is as good, and so is another of its name.
+    pub async fn delete_pod(&self, pod: PodName<'_>, uid: &str) -> Result<(), ClusterError> {
+        let place = format!("/api/v1/namespaces/{}/pods/{}", segment(pod.namespace), segment(pod.name));
+        let options = json!({
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "gracePeriodSeconds": 0,
+            "preconditions": { "uid": uid },
+        });
+        let ask = Ask::send(Method::DELETE, place, "application/json", options.to_string().into_bytes());
+        let answer = self.call(ask, ANSWER_MAX).await?;
+        match self.found::<serde::de::IgnoredAny>(&answer, "delete a pod of its own") {
+            Err(ClusterError::Refused { status: 409, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Deletes our own Node; none being there is as good. What is forbidden names the command to run instead.
     pub async fn delete_node(&self) -> Result<(), ClusterError> {
         let ask = Ask { method: Method::DELETE, ..Ask::get(self.node_path()) };

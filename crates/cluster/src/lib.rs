@@ -31,7 +31,7 @@ pub use error::ClusterError;
 pub use forms::{FormError, LabelKey, LabelValue, NodeName, label_value};
 pub use identity::{SwitchFacts, identity_labels};
 pub use kubelet::{CgroupDriver, Changed, ClientCertificate, KubeletFiles, Settings};
-pub use objects::{ContainerSeen, Exit, Node, PodSeen, Taint};
+pub use objects::{ContainerSeen, Exit, Node, PodSeen, Taint, WaitingSeen};
 pub use route::local_address_towards;
 pub use trust::{CaCertificate, CaPin, Invitation, Token};
 pub use watch::OwnEvent;

@@ -77,12 +77,33 @@ pub struct ContainerSeen {
     pub ready: bool,
     /// Whether it runs.
     pub running: bool,
-    /// Why it waits: `ImagePullBackOff`, `CrashLoopBackOff`, ….
-    pub waiting_reason: Option<String>,
+    /// Why it waits, if it does.
+    pub waiting: Option<WaitingSeen>,
     /// How its last run ended.
     pub last_exit: Option<Exit>,
     /// How often it was started anew.
     pub restarts: u32,
+}
+
+/// Why a container waits to be made or to be started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WaitingSeen {
+    /// `ContainerCreating`, `ErrImagePull`, `ImagePullBackOff`, `CrashLoopBackOff`, ….
+    pub reason: String,
+    /// One line for people, of bounded length; may be empty.
+    pub message: String,
+}
+
+impl WaitingSeen {
+    /// Whether it cannot be started. One on its way up can, and so could one that ended again and again.
+    pub fn cannot_start(&self) -> bool {
+        !matches!(self.reason.as_str(), "" | "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff")
+    }
+
+    /// Whether it only says that what went wrong is tried again later.
+    pub fn is_back_off(&self) -> bool {
+        self.reason.ends_with("BackOff")
+    }
 }
 
 /// The end of a container's run.
@@ -222,6 +243,7 @@ struct RawState {
 #[serde(default)]
 struct RawReason {
     reason: String,
+    message: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -276,7 +298,10 @@ fn container(status: RawStatus) -> ContainerSeen {
         image_id: status.image_id,
         ready: status.ready,
         running: status.state.running.is_some(),
-        waiting_reason: status.state.waiting.map(|waiting| waiting.reason),
+        waiting: status.state.waiting.map(|waiting| WaitingSeen {
+            reason: waiting.reason,
+            message: crate::error::one_line(&waiting.message),
+        }),
         last_exit: exit.map(|exit| Exit {
             code: exit.exit_code,
             reason: exit.reason,
@@ -317,7 +342,11 @@ mod tests {
         assert_eq!((seen.uid.as_str(), seen.phase.as_str(), seen.deleting), ("u1", "Running", false));
         let snmp = &seen.containers[0];
         assert_eq!((snmp.id.as_deref(), snmp.restarts, snmp.running), (Some("aa11"), 3, false));
-        assert_eq!(snmp.waiting_reason.as_deref(), Some("CrashLoopBackOff"));
+        let waiting = snmp.waiting.clone().unwrap();
+        assert_eq!((waiting.reason.as_str(), waiting.message.as_str()), ("CrashLoopBackOff", "back-off"));
+        assert!(waiting.is_back_off() && !waiting.cannot_start(), "it did start, and crashed");
+        let pull = WaitingSeen { reason: "ImagePullBackOff".to_owned(), ..waiting };
+        assert!(pull.is_back_off() && pull.cannot_start());
         let exit = snmp.last_exit.clone().unwrap();
         assert_eq!((exit.code, exit.reason.as_str(), exit.id.as_deref()), (137, "OOMKilled", Some("aa11")));
         let later =

@@ -149,8 +149,8 @@ pub struct FeatureConfig {
     pub set_owner: SetOwner,
     /// May the local image step in when Kubernetes fails?
     pub fallback: bool,
-    /// When does another version take over?
-    pub kube_update: KubeUpdate,
+    /// When does another version take over? Nothing if nobody has said: see [`FeatureConfig::update_policy`].
+    pub kube_update: Option<KubeUpdate>,
     /// Does systemd restart it after it ends by itself?
     pub auto_restart: bool,
     /// Is it started only after the ports are up?
@@ -162,6 +162,13 @@ pub struct FeatureConfig {
 }
 
 impl FeatureConfig {
+    /// When another version takes over. Where nobody has said, a version whose turn would restart other features too is
+    /// not let in by itself: that is more than its manifest speaks of.
+    pub fn update_policy(&self, takes_others: bool) -> KubeUpdate {
+        let default = if takes_others { KubeUpdate::Hold } else { KubeUpdate::Auto };
+        self.kube_update.unwrap_or(default)
+    }
+
     /// Whether nobody could run the feature on a switch that leaves its cluster: Kubernetes is meant to, and the local
     /// image is not there or must not.
     pub fn stops_without_cluster(&self, has_local_image: bool) -> bool {
@@ -177,7 +184,7 @@ impl Default for FeatureConfig {
             state: Admin::Disabled,
             set_owner: SetOwner::Local,
             fallback: true,
-            kube_update: KubeUpdate::Auto,
+            kube_update: None,
             auto_restart: false,
             delayed: false,
             has_global_scope: true,
@@ -243,6 +250,17 @@ impl Default for FeatureState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_feature_that_takes_others_with_it_holds_unless_the_operator_has_said() {
+        let policy = |kube_update, takes_others| {
+            FeatureConfig { kube_update, ..FeatureConfig::default() }.update_policy(takes_others)
+        };
+        assert_eq!([false, true].map(|others| policy(None, others)), [KubeUpdate::Auto, KubeUpdate::Hold]);
+        for said in [KubeUpdate::Auto, KubeUpdate::Hold] {
+            assert_eq!([false, true].map(|others| policy(Some(said), others)), [said, said]);
+        }
+    }
 
     #[test]
     fn leaving_stops_what_only_the_cluster_may_or_can_run() {

@@ -27,19 +27,15 @@ pub fn stop(view: &View) -> Plan {
     Plan { steps, reason: Reason::UnitStopped }
 }
 
-/// Kills whatever may be running the payload. Writes no row: on the way into a warm or fast reboot there is no time,
-/// and whoever watches the container's end makes the row true.
+/// Kills whatever may be running the payload. Writes nothing: on the way into a warm or fast reboot there is no time,
+/// and whoever watches the container's end makes the row true. The node label is intent, and a kill changes no intent:
+/// dropped here and put back by the daemon, it would have the pod deleted and scheduled anew instead of its container
+/// started again.
 pub fn kill(view: &View) -> Plan {
-    let mut steps = Vec::new();
-    let local_all_through = view.wanted() == SetOwner::Local && view.row.current_owner == CurrentOwner::Local;
-    if view.kubernetes && !local_all_through {
-        steps.push(Step::Label(false));
-    }
     if view.wanted() == SetOwner::Local && !view.config.state.is_enabled() {
-        return Plan { steps, reason: Reason::NotEnabled };
+        return Plan { steps: Vec::new(), reason: Reason::NotEnabled };
     }
-    steps.extend(copies_that_may_run(view).map(Step::Kill));
-    Plan { steps, reason: Reason::KillAsked }
+    Plan { steps: copies_that_may_run(view).map(Step::Kill).collect(), reason: Reason::KillAsked }
 }
 
 /// The row after nothing runs any more, unless somebody has moved on already: a pod that got its turn since we

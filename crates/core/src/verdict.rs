@@ -118,6 +118,12 @@ impl Record {
         }
     }
 
+    /// Whether it depends on the policy if this version is let in now. Else nobody need find out which one holds.
+    pub fn is_up_to_policy(&self, version: &Version, now: &Moment, knobs: &Knobs) -> bool {
+        let verdict = |policy| self.verdict(version, policy, now, knobs);
+        verdict(KubeUpdate::Auto) != verdict(KubeUpdate::Hold)
+    }
+
     /// A pod of this version has left.
     pub fn left(&mut self, version: &Version, cause: Cause, now: Moment) {
         if cause == Cause::Absent {
@@ -222,6 +228,14 @@ mod tests {
         assert_eq!(verdict(&record, "0", KubeUpdate::Hold, 0), Verdict::Held, "going back is an update too");
         record.accept(&version("2"));
         assert_eq!(verdict(&record, "2", KubeUpdate::Hold, 0), Verdict::Welcome);
+    }
+
+    #[test]
+    fn the_policy_decides_about_a_version_of_which_nothing_else_is_known() {
+        let mut record = failed(9);
+        record.ran(&version("1"));
+        let is_up_to_policy = |text| record.is_up_to_policy(&version(text), &at(100), &Knobs::default());
+        assert_eq!(["1", "2", "3"].map(is_up_to_policy), [false, false, true], "ran, is blocked, is new");
     }
 
     #[test]

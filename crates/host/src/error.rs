@@ -25,6 +25,14 @@ pub enum HostError {
     /// Others kept getting ahead.
     #[error("the row of {0} changed {1} times while it was being decided on; try again")]
     Restless(String, usize),
+    /// A copy that was stopped and killed still runs.
+    #[error("container {container} does not end: {process}; nobody else runs the feature until it has ended")]
+    LivesOn {
+        /// Which one, as the engine calls it.
+        container: String,
+        /// Its process and that one's state.
+        process: String,
+    },
     /// A pod does not let go of the track.
     #[error("{0}")]
     TrackHeld(String),

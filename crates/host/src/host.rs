@@ -9,12 +9,12 @@ use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
     Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve, unspoken,
 };
-use switchyard_engine::{Engine, EngineError, SOCKET};
-use switchyard_sonic::{Paths, Switch, load_knobs, record};
+use switchyard_engine::{Container, Engine, EngineError, SOCKET};
+use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
 use tracing::{info, warn};
 
 use crate::history::{self, Entry};
-use crate::{HostError, TrackLock};
+use crate::{HostError, TrackLock, process};
 
 /// How often a decision is made anew because the row changed under it. Each time somebody else got ahead, and the
 /// hand-shake has no more steps than this.
@@ -108,13 +108,13 @@ impl Host {
             }
             pods => pods?,
         };
-        let verdict = self.verdict(instance, &config, &row)?;
+        let verdict = self.verdict(instance, &config, &row).await?;
         let instance = instance.clone();
         Ok(View { instance, kubernetes: self.kubernetes, server_answers, config, row, local, pods, verdict })
     }
 
     /// What this switch thinks of the version that asks, or that ran last. Nobody asks where the owner is local.
-    fn verdict(
+    async fn verdict(
         &self,
         instance: &Instance,
         config: &FeatureConfig,
@@ -125,7 +125,11 @@ impl Host {
             return Ok(Verdict::Welcome);
         }
         let record = record::load(&self.paths, instance);
-        Ok(record.verdict(version, config.kube_update, &record::moment()?, &self.knobs()?))
+        let (now, knobs) = (record::moment()?, self.knobs()?);
+        // systemd is asked only where its answer decides: `container start` must not wait for it.
+        let is_open = config.kube_update.is_none() && record.is_up_to_policy(version, &now, &knobs);
+        let takes_others = is_open && takes_others(instance).await;
+        Ok(record.verdict(version, config.update_policy(takes_others), &now, &knobs))
     }
 
     /// Changes what is remembered of the versions of an instance that Kubernetes may run. A record that cannot be
@@ -227,12 +231,28 @@ impl Host {
                 Step::StartLocal => {
                     lock = Some(self.start_local(view).await?);
                 }
-                Step::Stop(copy) => self.engine.stop(&engine_name(&view.instance, copy), how.grace).await?,
+                Step::Stop(copy) => self.stop(&view.instance, copy, how).await?,
                 Step::Kill(copy) => self.engine.kill(&engine_name(&view.instance, copy)).await?,
             }
         }
         drop(lock);
         Ok(Some(row))
+    }
+
+    /// Stops a container, or says what keeps it alive.
+    async fn stop(&mut self, instance: &Instance, copy: &Copy, how: How) -> Result<(), HostError> {
+        let name = engine_name(instance, copy);
+        let Err(error) = self.engine.stop(&name, how.grace).await else { return Ok(()) };
+        match self.engine.container(&name).await {
+            Ok(Some(Container { running: true, pid: Some(pid), id, .. })) => {
+                let container = match copy {
+                    Copy::Local => name,
+                    Copy::Pod(_) => id.short().to_string(),
+                };
+                Err(HostError::LivesOn { container, process: process::describe(pid) })
+            }
+            _ => Err(error.into()),
+        }
     }
 
     /// Starts the local container under the track lock. A row that promised it is taken back if it does not start.
@@ -271,6 +291,19 @@ impl Host {
         info!(feature = %before.instance, from = %before.row.current_owner, to = %after.current_owner, "{verb}: {reason}");
         let entry = Entry::new(verb, reason, before.row.current_owner, after);
         history::append(&self.paths.host, &before.instance, &entry);
+    }
+}
+
+/// Whether a restart of this instance's unit restarts others too. Where systemd does not tell it is taken for granted: a
+/// version that waits a little longer does no harm.
+async fn takes_others(instance: &Instance) -> bool {
+    let asked = async { Units::connect().await?.would_ever_stop_with(&instance.unit_name()).await };
+    match asked.await {
+        Ok(others) => !others.is_empty(),
+        Err(error) => {
+            info!(feature = %instance, %error, "cannot tell what would restart with it");
+            true
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod error;
 mod history;
 mod host;
 mod lock;
+mod process;
 
 pub use error::HostError;
 pub use history::{Entry, last};

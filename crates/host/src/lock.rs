@@ -9,12 +9,12 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, open};
 use switchyard_core::Instance;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::HostError;
+use crate::{HostError, process};
 
 /// Where the lock files live, on the host and mounted into images that bring our gate.
 const DIRECTORY: &str = "/run/switchyard";
@@ -49,15 +49,20 @@ impl TrackLock {
             Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err(HostError::File { action: "lock", path, source: error.into() }),
         }
+        let inode = fstat(&file).map(|status| status.st_ino).ok();
         let waiting = spawn_blocking(move || flock(&file, FlockOperation::LockShared).map(|()| file));
         match timeout(RELEASE_MAX, waiting).await {
             Ok(Ok(Ok(file))) => Ok(Self { _file: file }),
             Ok(Ok(Err(error))) => Err(HostError::File { action: "lock", path, source: error.into() }),
-            Ok(Err(_)) | Err(_) => Err(HostError::TrackHeld(format!(
-                "a pod of {instance} still holds {} {} s after it was stopped; see: fuser -v {0}",
-                path.display(),
-                RELEASE_MAX.as_secs(),
-            ))),
+            Ok(Err(_)) | Err(_) => {
+                let holder =
+                    inode.and_then(process::holder).map(|holder| format!(": {holder}")).unwrap_or_default();
+                Err(HostError::TrackHeld(format!(
+                    "a pod of {instance} still holds {} {} s after it was stopped{holder}; see: fuser -v {0}",
+                    path.display(),
+                    RELEASE_MAX.as_secs(),
+                )))
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub fn parse_config(name: &FeatureName, fields: &Fields) -> Result<FeatureConfig
             .word("set_owner", &OLDER_LOCAL.map(|older| (older, SetOwner::Local)))?
             .unwrap_or(default.set_owner),
         fallback: row.boolean("no_fallback_to_local")?.map_or(default.fallback, |forbidden| !forbidden),
-        kube_update: row.word::<KubeUpdate>("kube_update", &[])?.unwrap_or(default.kube_update),
+        kube_update: row.word::<KubeUpdate>("kube_update", &[])?,
         auto_restart: row.auto_restart()?.unwrap_or(default.auto_restart),
         delayed: row.boolean("delayed")?.unwrap_or(default.delayed),
         has_global_scope: row.boolean("has_global_scope")?.unwrap_or(default.has_global_scope),

@@ -1,6 +1,7 @@
 //! The Kubernetes server in rows: what is configured (SONIC.md 2.2) and how it goes (2.6), read by meaning whoever wrote
 //! it, and which name this switch has there.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -12,6 +13,9 @@ use crate::switch::{CONFIG, SERVER_KEY, SERVER_TABLE, STATE};
 use crate::{Fields, RowError, SonicError, Switch};
 
 const ROW: &str = "KUBERNETES_MASTER|SERVER";
+/// STATE_DB, ours alone: why pods cannot start, a field for each name of a container.
+const PODS_TABLE: &str = "KUBE_PODS";
+const PODS_KEY: &str = "TROUBLE";
 const PORT: &str = "a number from 1 to 65535";
 
 /// The port that counts where none is configured.
@@ -219,6 +223,26 @@ impl Switch {
         let stamped: Vec<_> = fields.into_iter().chain([("update_time", now.as_str())]).collect();
         self.db(None, STATE)?.set(SERVER_TABLE, SERVER_KEY, &stamped)?;
         Ok(true)
+    }
+
+    /// Why the pod of an instance cannot start, by the name of its container; nothing if nobody says so.
+    pub fn pod_trouble(&mut self, container: &str) -> Result<Option<String>, SonicError> {
+        self.db(None, STATE)?.field(PODS_TABLE, PODS_KEY, container)
+    }
+
+    /// Says why pods cannot start, each by the name of its container, and that no other is in trouble.
+    pub fn set_pod_troubles(&mut self, troubles: &BTreeMap<String, String>) -> Result<(), SonicError> {
+        let db = self.db(None, STATE)?;
+        let present = db.row(PODS_TABLE, PODS_KEY)?.unwrap_or_default();
+        let over: Vec<&str> =
+            present.keys().filter(|name| !troubles.contains_key(*name)).map(String::as_str).collect();
+        let new: Vec<_> = troubles
+            .iter()
+            .filter(|(name, why)| present.get(*name) != Some(*why))
+            .map(|(name, why)| (name.as_str(), why.as_str()))
+            .collect();
+        db.set(PODS_TABLE, PODS_KEY, &new)?;
+        if over.is_empty() { Ok(()) } else { db.delete_fields(PODS_TABLE, PODS_KEY, &over) }
     }
 
     /// One field of `DEVICE_METADATA|localhost`: `hwsku`, `type`, `platform`, ….

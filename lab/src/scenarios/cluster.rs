@@ -15,6 +15,7 @@ mod moves;
 mod outside;
 mod strangers;
 mod trouble;
+mod unkillable;
 mod updates;
 
 use std::time::Duration;
@@ -66,6 +67,7 @@ pub(super) fn all() -> Vec<Scenario> {
         failures::SCENARIOS,
         updates::SCENARIOS,
         trouble::SCENARIOS,
+        unkillable::SCENARIOS,
         asics::SCENARIOS,
         crashes::SCENARIOS,
     ]

@@ -46,7 +46,8 @@ const QUESTIONS: [(&str, &str); 14] = [
     ),
     (
         "system service explain snmp",
-        "history name next_start now owner pod_waits safety since stops_with_it would_change_it",
+        "history name next_start now owner pod_trouble pod_waits safety since stops_with_it updates \
+         would_change_it",
     ),
     ("switchyard generate list", "complete feature files source version"),
     (
@@ -55,8 +56,8 @@ const QUESTIONS: [(&str, &str); 14] = [
     ),
     (
         "switchyard show feature status",
-        "auto_restart container_id container_version current_owner name outcome remote_state set_owner state \
-         system_state update_time",
+        "auto_restart container_id container_version current_owner name outcome pod_trouble remote_state \
+         set_owner state system_state update_time",
     ),
     ("switchyard show feature config", "auto_restart fallback kube_update name set_owner state"),
     ("switchyard show feature autorestart", "auto_restart name"),

@@ -21,6 +21,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: techsupport,
     },
     Scenario {
+        name: "before a reboot nothing is tagged, and nothing said, where Kubernetes runs nothing",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: tags_nothing,
+    },
+    Scenario {
         name: "removing the package gives SONiC's own container command back",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -121,5 +127,16 @@ fn removal(switch: &Switch) -> Result<()> {
     )?;
     let version = switch.ok("container --version")?;
     ensure!(said == format!("{version}\nshipped\nshipped"), "unexpected: {said:?}");
+    Ok(())
+}
+
+/// As reboot scripts ask; SONiC's own logs an error for each local feature (buildimage #24319).
+fn tags_nothing(switch: &Switch) -> Result<()> {
+    let since = switch.now()?;
+    let output = switch.sh("/usr/local/bin/ctrmgr_tools.py tag-all")?;
+    let said = format!("{}{}", output.stdout, output.stderr);
+    ensure!(output.success() && said.is_empty(), "it ended with {} and said {said:?}", output.status);
+    let log = switch.journal_of(&since, "--identifier=ctrmgr_tools.py")?;
+    ensure!(log.is_empty(), "it logged {log}");
     Ok(())
 }

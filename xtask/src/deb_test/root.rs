@@ -18,6 +18,8 @@ const SUITE: &str = "bookworm";
 pub(super) const SONICS: &str = "#!/bin/sh\n# SONiC's own\necho sonic\n";
 /// When SONiC's image was built.
 const BUILT: Duration = Duration::from_secs(1_700_000_000);
+/// The programs whose place the package takes; the second one only with Kubernetes support.
+const PROGRAMS: [&str; 2] = [CONTAINER, "/usr/local/bin/ctrmgr_tools.py"];
 const CONTAINER: &str = "/usr/local/bin/container";
 /// Where dpkg itself and the test keep notes; everything else must be as it was.
 const NOT_COMPARED: [&str; 5] = ["proc", "packages", "var/lib/dpkg", "var/log", "var/cache"];
@@ -69,16 +71,19 @@ impl Root {
         self.path.join(path.trim_start_matches('/'))
     }
 
-    /// Puts SONiC's `container` there, or takes it away.
+    /// Puts SONiC's programs there, or takes them away.
     pub(super) fn set_original(&self, there: bool) -> Result<()> {
-        let path = self.path(CONTAINER);
-        if there {
-            fs::write(&path, SONICS)?;
-            // Its time is compared too: a copy that was given back must be the same in everything.
-            File::options().append(true).open(&path)?.set_modified(SystemTime::UNIX_EPOCH + BUILT)?;
-            return Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?);
+        for path in PROGRAMS.map(|program| self.path(program)) {
+            if there {
+                fs::write(&path, SONICS)?;
+                // Its time is compared too: a copy that was given back must be the same in everything.
+                File::options().append(true).open(&path)?.set_modified(SystemTime::UNIX_EPOCH + BUILT)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            } else if path.exists() {
+                fs::remove_file(path)?;
+            }
         }
-        if path.exists() { Ok(fs::remove_file(path)?) } else { Ok(()) }
+        Ok(())
     }
 
     /// Runs a line of shell in that Debian.

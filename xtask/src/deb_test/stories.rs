@@ -221,6 +221,22 @@ fn check_ours(root: &Root, original: bool) -> Result<()> {
     root.must("system --version")?;
     let kept = root.path("/usr/local/bin/container.sonic").exists();
     ensure!(kept == original, "an original is kept: {kept}, there was one: {original}");
+    // What takes images along is ours only where Kubernetes may bring some.
+    let standalone = root.must("switchyard --version")?.ends_with("standalone");
+    let tools = fs::read_link(root.path("/usr/local/bin/ctrmgr_tools.py"));
+    let is_ours = tools.is_ok_and(|program| program.ends_with("switchyard"));
+    ensure!(is_ours != standalone, "ctrmgr_tools.py is ours: {is_ours}, without Kubernetes: {standalone}");
+    if standalone { has_their_tools(root) } else { root.must("ctrmgr_tools.py --version").map(drop) }
+}
+
+/// SONiC's own `ctrmgr_tools.py` is where it was, if there was one, and nothing is left beside it.
+fn has_their_tools(root: &Root) -> Result<()> {
+    let path = root.path("/usr/local/bin/ctrmgr_tools.py");
+    if fs::symlink_metadata(&path).is_ok() {
+        let found = fs::read_to_string(&path)?;
+        ensure!(found == SONICS, "ctrmgr_tools.py is not SONiC's: {found}");
+    }
+    ensure!(!root.path("/usr/local/bin/ctrmgr_tools.py.sonic").exists(), "its original is still kept");
     Ok(())
 }
 
@@ -236,5 +252,11 @@ fn check_theirs(root: &Root, original: bool, text: &str) -> Result<()> {
     }
     let kept = root.path("/usr/local/bin/container.sonic").exists();
     ensure!(!kept, "the kept original is still there");
-    Ok(())
+    let tools = root.path("/usr/local/bin/ctrmgr_tools.py").exists();
+    // Where a story put a `container` of its own there, it put no more than that.
+    ensure!(
+        tools == original || text != SONICS,
+        "ctrmgr_tools.py is there: {tools}, and was there: {original}"
+    );
+    has_their_tools(root)
 }

@@ -7,6 +7,8 @@ mod notify;
 mod server;
 mod sources;
 
+pub use native::{tag_beside, take_home};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -333,7 +335,7 @@ impl World for Real {
         let (queue, instance, pod) = (self.queue.clone(), instance.clone(), pod.clone());
         let (paths, engine) = (self.host.paths.clone(), self.host.engine.clone());
         tokio::spawn(async move {
-            let done = native::go(&paths, engine, &instance, &pod).await;
+            let done = native::take_home(&paths, engine, &instance, &pod, None).await;
             let _ = queue.send(Event::WentNative(instance, done).into()).await;
         });
     }
@@ -351,8 +353,11 @@ impl World for Real {
     }
 
     fn tell_kept_out(&mut self, instance: &Instance, pod: Option<&ContainerId>, why: Option<Reason>) {
-        if let Some(why) = why {
-            info!(feature = %instance, "the pod waits: {why}");
+        match why {
+            None => {}
+            // What its turn would cost is the reason to be asked.
+            Some(Reason::Held) => drop(tokio::spawn(tell_held(self.units.clone(), instance.clone()))),
+            Some(why) => info!(feature = %instance, "the pod waits: {why}"),
         }
         self.member.tell_kept_out(pod, why);
     }
@@ -371,6 +376,12 @@ impl Real {
         let local = label.and_then(|text| Version::parse(&text).ok());
         Ok(local.zip(version).is_some_and(|(local, version)| local.same_as(version)))
     }
+}
+
+async fn tell_held(units: Units, instance: Instance) {
+    let others = units.would_stop_with(&instance.unit_name()).await.unwrap_or_default().join(", ");
+    let others = if others.is_empty() { others } else { format!("; with it would restart {others}") };
+    info!(feature = %instance, "the pod waits: {}{others}", Reason::Held);
 }
 
 /// A planned restart never runs into the start limit, of the unit or of those that restart with it.

@@ -1,15 +1,24 @@
 //! Carries out the core's plan to make a pod's image the local one. A plan that is cut short is made anew.
 
-use switchyard_core::{ContainerId, Instance, NativeStep, NativeView, NotNow, go_native, local_repository};
+use switchyard_core::{
+    ContainerId, FeatureState, Image, Instance, Made, NativeStep, NativeView, NotNow, Repository, Tag,
+    go_native, local_repository,
+};
 use switchyard_engine::{Engine, Removal};
 use switchyard_sonic::{Paths, Switch, image_names};
 use tracing::{info, warn};
 
 use crate::world::{Trouble, trouble};
 
-/// Whether it is done, or need not be.
-pub(super) async fn go(paths: &Paths, engine: Engine, instance: &Instance, pod: &ContainerId) -> bool {
-    match try_it(paths, engine, instance, pod).await {
+/// Makes a pod's image the local one, whose name is looked up unless it is given. Whether it is done, or need not be.
+pub async fn take_home(
+    paths: &Paths,
+    engine: Engine,
+    instance: &Instance,
+    pod: &ContainerId,
+    name: Option<&str>,
+) -> bool {
+    match try_it(paths, engine, instance, pod, name).await {
         Ok(true) => {
             info!(feature = %instance, container = %pod, "its image is the local one now");
             true
@@ -22,32 +31,77 @@ pub(super) async fn go(paths: &Paths, engine: Engine, instance: &Instance, pod: 
     }
 }
 
-/// Whether anything had to be done.
-async fn try_it(
+/// Gives a pod's image another tag beside the local one's, and changes nothing else. False if there is no such pod, or no
+/// local image whose name it could have.
+pub async fn tag_beside(
     paths: &Paths,
     mut engine: Engine,
     instance: &Instance,
     pod: &ContainerId,
+    name: Option<&str>,
+    tag: &Tag,
 ) -> Result<bool, Trouble> {
     let mut switch = Switch::open(paths.clone()).map_err(trouble)?;
-    let name = instance.container_name();
-    let local = engine.container(&name).await.map_err(trouble)?;
+    let Some(seen) = look(paths, &mut switch, &mut engine, instance, pod, name).await? else {
+        return Ok(false);
+    };
+    let Some(local) = &seen.local else { return Ok(false) };
+    engine.tag(&seen.pod_image.id, local, tag).await.map_err(trouble)?;
+    Ok(true)
+}
+
+/// What the plan rests on.
+struct Seen {
+    row: FeatureState,
+    images: Vec<Image>,
+    containers: Vec<Made>,
+    pod_image: Image,
+    local: Option<Repository>,
+}
+
+/// Nothing if the pod has no image here any more.
+async fn look(
+    paths: &Paths,
+    switch: &mut Switch,
+    engine: &mut Engine,
+    instance: &Instance,
+    pod: &ContainerId,
+    name: Option<&str>,
+) -> Result<Option<Seen>, Trouble> {
+    let local = engine.container(&instance.container_name()).await.map_err(trouble)?;
     let made_from = local.and_then(|container| container.image);
     let names = image_names(paths).map_err(trouble)?;
     let row = switch.feature_state(instance).map_err(trouble)?.unwrap_or_default();
     let images = engine.images().await.map_err(trouble)?;
     let containers = engine.used_images().await.map_err(trouble)?;
     let image = engine.image_of(pod.as_str()).await.map_err(trouble)?;
-    let Some(pod_image) = images.iter().find(|one| Some(&one.id) == image.as_ref()) else { return Ok(false) };
-    let listed = names.get(&instance.feature).map(String::as_str);
-    let local = local_repository(listed, made_from.as_deref(), pod_image, &images);
+    let Some(pod_image) = images.iter().find(|one| Some(&one.id) == image.as_ref()).cloned() else {
+        return Ok(None);
+    };
+    let listed = name.or_else(|| names.get(&instance.feature).map(String::as_str));
+    let local = local_repository(listed, made_from.as_deref(), &pod_image, &images);
+    Ok(Some(Seen { row, images, containers, pod_image, local }))
+}
+
+/// Whether anything had to be done.
+async fn try_it(
+    paths: &Paths,
+    mut engine: Engine,
+    instance: &Instance,
+    pod: &ContainerId,
+    name: Option<&str>,
+) -> Result<bool, Trouble> {
+    let mut switch = Switch::open(paths.clone()).map_err(trouble)?;
+    let Some(seen) = look(paths, &mut switch, &mut engine, instance, pod, name).await? else {
+        return Ok(false);
+    };
     let view = NativeView {
         instance,
         pod,
-        row: &row,
-        local: local.as_ref(),
-        images: &images,
-        containers: &containers,
+        row: &seen.row,
+        local: seen.local.as_ref(),
+        images: &seen.images,
+        containers: &seen.containers,
     };
     let steps = match go_native(&view) {
         Ok(steps) => steps,

@@ -10,7 +10,7 @@ mod leave;
 mod pods;
 mod proxy;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 
 use super::{Message, Queue, clock};
 use crate::invitation::{host_name, invitation, kubelet_files};
-use crate::world::{Event, Trouble, trouble};
+use crate::world::{Event, PodReport, Trouble, trouble};
 use labels::Labels;
 use pods::Pods;
 use proxy::Proxy;
@@ -211,6 +211,7 @@ impl Side {
         if self.switch()?.server_status().map_err(trouble)?.is_some() {
             let left_behind = self.left_behind.clone();
             self.say(None, false, left_behind.as_deref()).await;
+            self.say_pod_troubles(&BTreeMap::new());
         }
         Ok(())
     }
@@ -321,6 +322,8 @@ impl Side {
                 seen.asked = true;
                 seen.trouble = None;
                 seen.sees = true;
+                // What an earlier life of the agent said may be over.
+                self.say_pod_troubles(&seen.pods.troubles());
             }
             OwnEvent::Lost(error) => {
                 seen.asked = true;
@@ -343,15 +346,33 @@ impl Side {
                 }
             }
             OwnEvent::PodSeen(pod) => {
-                for (name, reports) in seen.pods.seen(*pod) {
-                    let _ = self.queue.send(Message::Pods(name, reports)).await;
-                }
+                let concerned = seen.pods.seen(*pod);
+                self.tell_of_pods(seen, concerned).await;
             }
             OwnEvent::PodGone { uid, .. } => {
-                for (name, reports) in seen.pods.gone(&uid) {
-                    let _ = self.queue.send(Message::Pods(name, reports)).await;
-                }
+                let concerned = seen.pods.gone(&uid);
+                self.tell_of_pods(seen, concerned).await;
             }
+        }
+    }
+
+    /// To the loop what it acts on; to people why a pod cannot start, which the switch could only wait for.
+    async fn tell_of_pods(&mut self, seen: &mut Membership, concerned: Vec<(String, Vec<PodReport>)>) {
+        let news = seen.pods.look_for_trouble(concerned.iter().map(|(name, _)| name.clone()));
+        for (name, why) in news {
+            warn!(feature = %name, "the pod cannot start: {why}");
+        }
+        self.say_pod_troubles(&seen.pods.troubles());
+        for (name, reports) in concerned {
+            let _ = self.queue.send(Message::Pods(name, reports)).await;
+        }
+    }
+
+    /// In the row that `explain` and `show` read.
+    fn say_pod_troubles(&self, troubles: &BTreeMap<String, String>) {
+        let said = self.switch().and_then(|mut switch| switch.set_pod_troubles(troubles).map_err(trouble));
+        if let Err(why) = said {
+            info!(%why, "why pods cannot start could not be written");
         }
     }
 

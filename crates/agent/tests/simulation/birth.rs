@@ -42,7 +42,7 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
                 state: Admin::Enabled,
                 set_owner,
                 fallback: chance.percent(85),
-                kube_update: if chance.percent(15) { KubeUpdate::Hold } else { KubeUpdate::Auto },
+                kube_update: chance.percent(15).then_some(KubeUpdate::Hold),
                 auto_restart: true,
                 ..FeatureConfig::default()
             },
@@ -51,6 +51,7 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
             manifest: chance
                 .percent(80)
                 .then_some(Template { generation: u64::try_from(number).unwrap(), image }),
+            takes_others: number == 1 && seed.is_multiple_of(4),
             instances: (all.len()..all.len() + names.len()).collect(),
         });
         all.extend(names.into_iter().map(|name| {

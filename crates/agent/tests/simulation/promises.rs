@@ -53,7 +53,7 @@ fn kube(state: &State, at: usize, running: Option<Side>, local_good: bool) -> Op
     let version = |verdict| verdict == Verdict::Welcome;
     let pod = feature.manifest.as_ref().filter(|_| reachable).filter(|template| {
         let record = &one.record;
-        let (policy, now) = (feature.config.kube_update, state.now_moment());
+        let (policy, now) = (feature.config.update_policy(feature.takes_others), state.now_moment());
         template.image.health == Health::Good
             && version(record.verdict(&template.image.version, policy, &now, &state.knobs))
     });

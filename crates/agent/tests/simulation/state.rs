@@ -61,6 +61,8 @@ pub(crate) struct Feature {
     /// On the node, as the cluster knows it.
     pub(crate) label_node: bool,
     pub(crate) manifest: Option<Template>,
+    /// Other units restart with it.
+    pub(crate) takes_others: bool,
     pub(crate) instances: Vec<usize>,
 }
 
@@ -281,7 +283,9 @@ impl State {
     pub(crate) fn verdict(&self, at: usize, config: &FeatureConfig, row: &FeatureState) -> Verdict {
         match &row.container_version {
             Some(version) if config.set_owner == SetOwner::Kube => {
-                self.all[at].record.verdict(version, config.kube_update, &self.now_moment(), &self.knobs)
+                let one = &self.all[at];
+                let policy = config.update_policy(self.features[one.feature].takes_others);
+                one.record.verdict(version, policy, &self.now_moment(), &self.knobs)
             }
             _ => Verdict::Welcome,
         }

@@ -183,8 +183,8 @@ fn hold(sim: &Sim, at: usize) {
     sim.with(|state| {
         state.change_feature(at, |feature| {
             feature.config.kube_update = match feature.config.kube_update {
-                KubeUpdate::Auto => KubeUpdate::Hold,
-                KubeUpdate::Hold => KubeUpdate::Auto,
+                None | Some(KubeUpdate::Auto) => Some(KubeUpdate::Hold),
+                Some(KubeUpdate::Hold) => Some(KubeUpdate::Auto),
             };
         });
     });

@@ -77,7 +77,8 @@ pub(crate) enum FeatureVerb {
     /// Say whether a new version that Kubernetes brings takes over by itself
     #[cfg(feature = "kubernetes")]
     #[command(after_help = "Examples:\n  switchyard config feature update swss hold\n\n\
-        Under hold a version other than the last one that ran here waits for: system service accept.")]
+        Under hold a version other than the last one that ran here waits for: system service accept. Where nobody \
+        has said, features whose restart would restart others hold, and all else is auto.")]
     Update {
         /// The feature
         name: String,

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use switchyard_core::{Copy, Instance, Reason, Refusal, RemoteState, Version, View, Waiting, start, wait};
+use switchyard_core::{
+    Copy, Instance, KubeUpdate, Reason, Refusal, RemoteState, SetOwner, Version, View, Waiting, start, wait,
+};
 
 use crate::args::Output;
 use crate::error::CliError;
@@ -24,6 +26,10 @@ struct Report {
     now: String,
     /// Why the pod that asks has to wait, if one does.
     pod_waits: Option<String>,
+    /// Why its pod cannot start, if the cluster says so.
+    pod_trouble: Option<String>,
+    /// Whether another version that Kubernetes brings takes over by itself; nothing where it is not to run the feature.
+    updates: Option<String>,
     next_start: String,
     safety: &'static str,
     stops_with_it: Vec<String>,
@@ -42,6 +48,8 @@ pub(super) async fn main(mut known: Known, format: Output) -> Result<ExitCode, C
             since: view.row.owner_since.clone(),
             now: now(&wait(&view, Duration::ZERO, &knobs)),
             pod_waits: pod_waits(&mut known, &view)?,
+            pod_trouble: pod_trouble(&mut known, &view)?,
+            updates: updates(&known, &view).await?,
             next_start: next_start(&view),
             safety: safety(&instance),
             stops_with_it: known.units.would_stop_with(&instance.unit_name()).await?,
@@ -77,6 +85,32 @@ fn pod_waits(known: &mut Known, view: &View) -> Result<Option<String>, CliError>
     Ok(Some(why.to_string()))
 }
 
+fn pod_trouble(known: &mut Known, view: &View) -> Result<Option<String>, CliError> {
+    if view.wanted() == SetOwner::Local {
+        return Ok(None);
+    }
+    Ok(known.host.switch.pod_trouble(&view.instance.container_name())?)
+}
+
+async fn updates(known: &Known, view: &View) -> Result<Option<String>, CliError> {
+    if view.wanted() == SetOwner::Local {
+        return Ok(None);
+    }
+    let others = known.units.would_ever_stop_with(&view.instance.unit_name()).await?;
+    let policy = view.config.update_policy(!others.is_empty());
+    let why = match (view.config.kube_update, policy) {
+        (Some(_), _) => "as configured".to_owned(),
+        (None, KubeUpdate::Auto) => "nothing else restarts with it".to_owned(),
+        (None, KubeUpdate::Hold) => format!("it would restart {} too", others.join(", ")),
+    };
+    let other = match policy {
+        KubeUpdate::Auto => KubeUpdate::Hold,
+        KubeUpdate::Hold => KubeUpdate::Auto,
+    };
+    let feature = &view.instance.feature;
+    Ok(Some(format!("{policy}, {why}; to change it: config feature update {feature} {other}")))
+}
+
 fn next_start(view: &View) -> String {
     match start(view) {
         Ok(plan) => plan.reason.to_string(),
@@ -107,10 +141,10 @@ fn would_change(view: &View) -> Vec<String> {
     }
     if view.kubernetes {
         ways.push(match view.wanted() {
-            switchyard_core::SetOwner::Local => {
+            SetOwner::Local => {
                 format!("config feature owner {feature} kube: a pod takes over as soon as it is there")
             }
-            switchyard_core::SetOwner::Kube => {
+            SetOwner::Kube => {
                 format!("config feature owner {feature} local: the local image is back at once")
             }
         });
@@ -129,6 +163,12 @@ fn print(report: &Report) {
     output::line(&format!("  now:         {}", report.now));
     if let Some(why) = &report.pod_waits {
         output::line(&format!("  a pod waits: {why}"));
+    }
+    if let Some(why) = &report.pod_trouble {
+        output::line(&format!("  its pod:     cannot start: {why}"));
+    }
+    if let Some(updates) = &report.updates {
+        output::line(&format!("  updates:     {updates}"));
     }
     output::line(&format!("  next start:  {}", report.next_start));
     output::line(&format!("  kept single: {}", report.safety));

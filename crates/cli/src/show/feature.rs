@@ -3,20 +3,21 @@
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
-use switchyard_core::{FeatureName, Instance};
-use switchyard_sonic::{Fields, Paths, Switch, parse_bool};
+use switchyard_core::{FeatureName, Instance, Scope, instances_of};
+use switchyard_sonic::{Fields, Paths, Switch, Units, parse_bool, parse_config};
 
 use super::args::{FeatureVerb, Which};
 use super::cell;
 use crate::args::Output;
 use crate::click::Stop;
-use crate::output;
+use crate::runtime::block_on;
+use crate::{KUBERNETES, output};
 
 /// A column, the field that it shows, and what stands there in a row that lacks it.
 struct Column(&'static str, &'static str, &'static str);
 
-/// The last is what came of the configured state; it is not in SONiC's table.
-const STATUS: [Column; 10] = [
+/// The last two are what came of the configured state, and why its pod cannot start; they are not in SONiC's table.
+const STATUS: [Column; 11] = [
     Column("State", "state", ""),
     Column("AutoRestart", "auto_restart", ""),
     Column("SystemState", "system_state", ""),
@@ -27,8 +28,11 @@ const STATUS: [Column; 10] = [
     Column("CurrentOwner", "current_owner", ""),
     Column("RemoteState", "remote_state", ""),
     Column(OUTCOME, "outcome", ""),
+    Column(POD_TROUBLE, "pod_trouble", ""),
 ];
+const POD_TROUBLE: &str = "PodTrouble";
 const OUTCOME: &str = "Outcome";
+const UPDATE: &str = "kube_update";
 
 /// The last is ours, and there only where somebody uses it, like all.
 const CONFIG: [Column; 5] = [
@@ -36,7 +40,7 @@ const CONFIG: [Column; 5] = [
     Column("AutoRestart", "auto_restart", ""),
     Column("Owner", "set_owner", "local"),
     Column("fallback", "fallback", "true"),
-    Column("KubeUpdate", "kube_update", "auto"),
+    Column("KubeUpdate", UPDATE, ""),
 ];
 
 const AUTORESTART: [Column; 1] = [Column("AutoRestart", "auto_restart", "unknown")];
@@ -56,10 +60,20 @@ pub(super) fn main(verb: &FeatureVerb, format: Output) -> Result<ExitCode, Stop>
             for line in &mut lines {
                 let recorded = switch.raw_state(&Instance::on_host(line.name.clone()))?;
                 line.add_recorded(recorded.unwrap_or_default());
+                if KUBERNETES && let Some(why) = switch.pod_trouble(line.name.as_str())? {
+                    line.fields.insert("pod_trouble".to_owned(), why);
+                }
             }
             (&STATUS, lines)
         }
-        FeatureVerb::Config(which) => (&CONFIG, configured(&mut switch, which)?),
+        FeatureVerb::Config(which) => {
+            let mut lines = configured(&mut switch, which)?;
+            let is_shown = |line: &Line| line.fields.contains_key(UPDATE);
+            if KUBERNETES && (format != Output::Table || lines.iter().any(is_shown)) {
+                add_update_policies(&switch, &mut lines);
+            }
+            (&CONFIG, lines)
+        }
         FeatureVerb::Autorestart(which) => (&AUTORESTART, configured(&mut switch, which)?),
     };
     match format {
@@ -90,6 +104,28 @@ fn configured(switch: &mut Switch, which: &Which) -> Result<Vec<Line>, Stop> {
     }
 }
 
+/// Says what counts where nobody has said when another version takes over. That hangs on what else would restart, which
+/// systemd knows; without its answer nothing is said.
+fn add_update_policies(switch: &Switch, lines: &mut [Line]) {
+    let added = block_on(async {
+        let units = Units::connect().await?;
+        for line in lines.iter_mut().filter(|line| !line.fields.contains_key(UPDATE)) {
+            // A row that cannot be read is shown as it stands there.
+            let Ok(config) = parse_config(&line.name, &line.fields) else { continue };
+            let scope = Scope { global: config.has_global_scope, per_asic: config.has_per_asic_scope };
+            let mut takes_others = false;
+            for instance in instances_of(&line.name, scope, switch.asics()) {
+                takes_others |= !units.would_ever_stop_with(&instance.unit_name()).await?.is_empty();
+            }
+            line.fields.insert(UPDATE.to_owned(), config.update_policy(takes_others).to_string());
+        }
+        Ok(())
+    });
+    if let Err(error) = added {
+        output::tell(&format!("when versions take over where nobody has said: {error}"));
+    }
+}
+
 impl Line {
     /// What is configured. A text that is no boolean is shown as it is.
     fn new(name: FeatureName, mut fields: Fields) -> Self {
@@ -113,8 +149,10 @@ impl Line {
 
 /// SONiC's rule: a column is there if a row that is shown has its field.
 fn present<'a>(columns: &'a [Column], lines: &[Line]) -> Vec<&'a Column> {
-    let is_there =
-        |column: &&Column| column.0 != OUTCOME && lines.iter().any(|line| line.fields.contains_key(column.1));
+    let is_there = |column: &&Column| {
+        ![OUTCOME, POD_TROUBLE].contains(&column.0)
+            && lines.iter().any(|line| line.fields.contains_key(column.1))
+    };
     columns.iter().filter(is_there).collect()
 }
 

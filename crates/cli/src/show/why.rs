@@ -147,7 +147,13 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
         };
         let local_version = host.switch.label(&format!("{}_local", view.instance.feature))?;
         let local_version = local_version.and_then(|text| Version::parse(&text).ok());
-        lines.push(line(&view, local_version.as_ref(), &knobs));
+        let mut line = line(&view, local_version.as_ref(), &knobs);
+        if view.wanted() == SetOwner::Kube
+            && let Some(trouble) = host.switch.pod_trouble(&line.name)?
+        {
+            line.why = format!("{}; its pod cannot start: {trouble}", line.why);
+        }
+        lines.push(line);
     }
     lines.extend(host.switch.feature_keys()?.strange.into_iter().filter_map(strange));
     Ok((lines, read.code))

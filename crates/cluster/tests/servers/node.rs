@@ -164,6 +164,25 @@ async fn a_node_that_may_not_delete_itself_is_told_the_command() {
 }
 
 #[tokio::test]
+async fn a_pod_is_deleted_at_once_and_no_other_of_its_name() {
+    let authority = Authority::new();
+    let server = answering(&authority, |_| status(200, "")).await;
+    let joined = Joined::to(&server.address, &authority);
+    let pod = PodName { namespace: "sonic", name: "snmp-x" };
+    joined.client.delete_pod(pod, "u1").await.unwrap();
+    let asked = server.asked.lock().unwrap().last().unwrap().clone();
+    assert_eq!(asked.line(), "DELETE /api/v1/namespaces/sonic/pods/snmp-x");
+    let said: Value = serde_json::from_str(&asked.body).unwrap();
+    assert_eq!((&said["gracePeriodSeconds"], &said["preconditions"]["uid"]), (&json!(0), &json!("u1")));
+
+    for (code, is_gone) in [(404, true), (409, true), (403, false), (500, false)] {
+        let server = answering(&authority, move |_| status(code, "because")).await;
+        let deleted = Joined::to(&server.address, &authority).client.delete_pod(pod, "u1").await;
+        assert_eq!(deleted.is_ok(), is_gone, "{code}: {deleted:?}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_told_apart() {
     let authority = Authority::new();
     for (code, reason, passing) in [

@@ -94,11 +94,11 @@ fn a_switch_without_kubernetes_support_writes_no_label_and_no_hand_shake() {
 }
 
 #[test]
-fn kill_writes_no_row() {
+fn kill_writes_neither_row_nor_label() {
     check_kill(&local_runs(local()), "KillAsked: kill local");
-    check_kill(&pod_runs(kube()), "KillAsked: label false, kill a");
-    check_kill(&local_runs(kube()), "KillAsked: label false, kill local");
-    check_kill(&pod_runs(local()), "KillAsked: label false, kill a");
+    check_kill(&pod_runs(kube()), "KillAsked: kill a");
+    check_kill(&local_runs(kube()), "KillAsked: kill local");
+    check_kill(&pod_runs(local()), "KillAsked: kill a");
     check_kill(&local_runs(kube().no_kubernetes()), "KillAsked: kill local");
 }
 
@@ -106,7 +106,7 @@ fn kill_writes_no_row() {
 fn kill_leaves_a_local_feature_alone_that_is_not_enabled_in_so_many_words() {
     for state in [Admin::Disabled, Admin::AlwaysDisabled, Admin::Template] {
         check_kill(&local_runs(local().state(state)), "NotEnabled: ");
-        check_kill(&pod_runs(kube().state(state)), "KillAsked: label false, kill a");
+        check_kill(&pod_runs(kube().state(state)), "KillAsked: kill a");
     }
     check_kill(&local_runs(local().state(Admin::AlwaysEnabled)), "KillAsked: kill local");
 }
@@ -114,5 +114,5 @@ fn kill_leaves_a_local_feature_alone_that_is_not_enabled_in_so_many_words() {
 #[test]
 fn kill_spares_a_pod_that_waits() {
     let row = up().owner(CurrentOwner::Local, "snmp").remote(RemoteState::Pending, "a");
-    check_kill(&kube().row(row).runs().pods(&["a"]), "KillAsked: label false, kill local");
+    check_kill(&kube().row(row).runs().pods(&["a"]), "KillAsked: kill local");
 }

@@ -100,7 +100,7 @@ fn each_configuration_field_is_read() {
             state: Admin::AlwaysEnabled,
             set_owner: SetOwner::Kube,
             fallback: false,
-            kube_update: KubeUpdate::Hold,
+            kube_update: Some(KubeUpdate::Hold),
             auto_restart: true,
             delayed: true,
             has_global_scope: false,

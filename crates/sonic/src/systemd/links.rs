@@ -14,8 +14,18 @@ const NEEDS: [&str; 3] = ["Requires", "Requisite", "BindsTo"];
 impl Units {
     /// The units that are up and would be stopped or restarted with this one, without itself, sorted.
     pub async fn would_stop_with(&self, unit: &str) -> Result<Vec<String>, SonicError> {
+        self.linked(unit, is_up).await
+    }
+
+    /// The units that would be stopped or restarted with this one when all are up, without itself, sorted: the answer is
+    /// the same while they are restarted.
+    pub async fn would_ever_stop_with(&self, unit: &str) -> Result<Vec<String>, SonicError> {
+        self.linked(unit, |_| true).await
+    }
+
+    async fn linked(&self, unit: &str, counts: fn(&Properties) -> bool) -> Result<Vec<String>, SonicError> {
         let mut seen = BTreeSet::new();
-        let mut up = BTreeSet::new();
+        let mut found = BTreeSet::new();
         let mut todo = vec![unit.to_owned()];
         while let Some(name) = todo.pop() {
             if !seen.insert(name.clone()) {
@@ -23,13 +33,13 @@ impl Units {
             }
             let properties = self.of_unit(&name).await?;
             // A unit that is down does not pass the stop on: systemd drops that job, and those that hang on it.
-            if name == unit || is_up(&properties) {
+            if name == unit || counts(&properties) {
                 todo.extend(names(&properties, &STOP_TOO));
-                up.insert(name);
+                found.insert(name);
             }
         }
-        up.remove(unit);
-        Ok(up.into_iter().collect())
+        found.remove(unit);
+        Ok(found.into_iter().collect())
     }
 
     /// The units that this one needs itself, sorted: without them it does not start.

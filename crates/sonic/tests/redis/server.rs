@@ -118,6 +118,21 @@ fn labels_come_in_the_order_of_redis_and_go_when_they_are_dropped() {
 }
 
 #[test]
+fn the_troubles_of_pods_are_those_that_were_said_last() {
+    let fixture = Fixture::new();
+    let mut switch = fixture.open();
+    let troubles = |pairs: &[(&str, &str)]| fields(pairs);
+    switch.set_pod_troubles(&troubles(&[])).unwrap();
+    assert_eq!(switch.pod_trouble("snmp").unwrap(), None);
+    switch.set_pod_troubles(&troubles(&[("snmp", "ErrImagePull: no"), ("bgp0", "x")])).unwrap();
+    switch.set_pod_troubles(&troubles(&[("snmp", "InvalidImageName")])).unwrap();
+    assert_eq!(switch.pod_trouble("snmp").unwrap().as_deref(), Some("InvalidImageName"));
+    assert_eq!(switch.pod_trouble("bgp0").unwrap(), None);
+    switch.set_pod_troubles(&troubles(&[])).unwrap();
+    assert!(!fixture.db("STATE_DB").exists("KUBE_PODS", "TROUBLE").unwrap());
+}
+
+#[test]
 fn the_node_is_called_as_the_host_in_lower_case() {
     let fixture = Fixture::new();
     let mut switch = fixture.open();

@@ -120,16 +120,23 @@ async fn who_would_stop_too_is_what_then_stops() {
         ("behind.service", &with("PartOf=down.service")),
         ("far.service", &with("BindsTo=required.service\nAfter=required.service")),
         ("wants.service", &with("Wants=base.service")),
+        // As sonic.target does: systemd forgets a unit that is down and that nothing names.
+        ("names.target", "[Unit]\nWants=required.service part.service far.service loop.service\n"),
         ("loop.service", &with("PartOf=required.service\nBindsTo=base.service\nAfter=base.service")),
     ])
     .await;
     for unit in ["base", "required", "part", "behind", "far", "wants", "loop"] {
         assert_eq!(units.start(&format!("{unit}.service")).await.unwrap(), JobOutcome::Done, "{unit}");
     }
+    assert_eq!(units.start("names.target").await.unwrap(), JobOutcome::Done);
     // systemd knows a link only once it has loaded the unit that has it, as it does with every enabled one at boot.
     units.status("down.service").await.unwrap();
     let foretold = units.would_stop_with("base.service").await.unwrap();
     assert_eq!(foretold, ["far.service", "loop.service", "part.service", "required.service"]);
+    let ever = ["behind.service", "down.service"].map(str::to_owned).into_iter().chain(foretold.clone());
+    let ever: std::collections::BTreeSet<_> = ever.collect();
+    let linked = units.would_ever_stop_with("base.service").await.unwrap();
+    assert_eq!(linked, ever.iter().cloned().collect::<Vec<_>>(), "whether they are up or not");
     let needs = units.depends_on("loop.service").await.unwrap();
     assert!(needs.contains(&"base.service".to_owned()), "{needs:?}");
 
@@ -140,6 +147,7 @@ async fn who_would_stop_too_is_what_then_stops() {
     for unit in ["wants.service", "behind.service"] {
         assert!(units.status(unit).await.unwrap().is_up(), "{unit} stopped unforetold");
     }
+    assert_eq!(units.would_ever_stop_with("base.service").await.unwrap(), linked, "now that they are down");
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ fn manifest_removed(member: &Member<'_>, feature: &str) -> Result<()> {
 }
 
 fn no_such_image(member: &Member<'_>, feature: &str) -> Result<()> {
+    let since = member.switch.now()?;
     let there = member.publish(feature, NEWER)?;
     let image = there.replace(NEWER, "nonesuch");
     member.deliver(&Delivery { image: Some(image), ..Delivery::of(feature, "9.9.9") })?;
@@ -118,11 +119,22 @@ fn no_such_image(member: &Member<'_>, feature: &str) -> Result<()> {
     member.row_becomes(feature, "local none up true")?;
     let now = member.explain(feature, ".next_start")?;
     ensure!(now.contains("no pod has asked yet: the local image bridges"), "explain says {now:?}");
+    let shown = format!("switchyard show feature status {feature} -o json | jq -r '.[0].pod_trouble'");
+    let trouble = |said: &str| said.contains("ImagePull") && said.contains("nonesuch");
+    member.switch.wait_until("it is shown that the pod cannot start", SOON, || {
+        Ok(trouble(&member.switch.ok(&shown)?) && trouble(&member.explain(feature, ".pod_trouble")?))
+    })?;
+    let log = member.switch.journal_of(&since, "--identifier=switchyard")?;
+    let of_it =
+        |line: &&str| line.contains("the pod cannot start") && line.contains(&format!("feature={feature}"));
+    let lines = log.lines().filter(of_it).count();
+    ensure!((1..=2).contains(&lines), "that the pod cannot start was logged {lines} times: {log}");
     ensure!(member.runs(feature)? == "0", "the local image was restarted for nothing");
     member.is_run_locally(feature, LOCAL)?;
 
     member.deliver(&Delivery::of(feature, NEWER))?;
     member.is_run_by_pod(feature, NEWER)?;
+    member.switch.wait_text(&shown, "null", SOON)?;
     member.tell_gap(feature, "when the manifest was mended")
 }
 

@@ -14,6 +14,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_leaving(switch, leaves),
     },
     Scenario {
+        name: "a switch that leaves and joins again at once gets new pods at once",
+        switch: SwitchKind::InCluster,
+        long: false,
+        run: |switch| as_leaving(switch, joins_again),
+    },
+    Scenario {
         name: "leaving is refused while a feature has no home here, which it names, unless it is forced",
         switch: SwitchKind::InCluster,
         long: false,
@@ -64,6 +70,18 @@ fn leaves(member: &Member<'_>) -> Result<()> {
     let said = member.times_logged(&since, "leaving the cluster")?;
     ensure!(said == 0, "it left twice");
     member.has_left()
+}
+
+fn joins_again(member: &Member<'_>) -> Result<()> {
+    member.move_to_kube("snmp", NEWER)?;
+    let output = member.reset("")?;
+    ensure!(output.success(), "it did not leave: {}", output.stderr);
+    let pod = member.pod("snmp")?;
+    ensure!(pod.is_null(), "its pod is still in the cluster: {}", pod["metadata"]);
+    member.invite()?;
+    member.join()?;
+    member.is_run_by_pod("snmp", NEWER)?;
+    member.tell_gap("snmp", "on the way home and back to the same cluster")
 }
 
 fn refused_unless_forced(member: &Member<'_>) -> Result<()> {

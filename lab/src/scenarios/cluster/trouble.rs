@@ -53,13 +53,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, flagged),
     },
     Scenario {
-        name: "in trouble: a warm reboot with pods in charge bridges, and ends with pods in charge",
+        name: "in trouble: a warm reboot takes along the images of pods in charge, and their pods wait for the next restart",
         switch: SwitchKind::InCluster,
         long: true,
         run: |switch| as_member(switch, |member| reboots(member, Boot::Warm)),
     },
     Scenario {
-        name: "in trouble: a fast reboot with pods in charge bridges, and ends with pods in charge",
+        name: "in trouble: a fast reboot takes along the images of pods in charge, and their pods wait for the next restart",
         switch: SwitchKind::InCluster,
         long: true,
         run: |switch| as_member(switch, |member| reboots(member, Boot::Fast)),
@@ -312,11 +312,14 @@ fn reboots(member: &Member<'_>, boot: Boot) -> Result<()> {
     member.switch.wait_finalized()?;
     member.wait_connected(true)?;
     in_both_tiers(member, |member, feature| {
-        member.is_run_by_pod(feature, NEWER)?;
+        member.is_run_locally(feature, NEWER)?;
+        member.is_kept_out(feature, "SameAsLocal", SAME)?;
         member.tell_gap(
             feature,
             "at most, the boot included (and what ran before it, if its end was not noted)",
-        )
+        )?;
+        member.switch.ok(&format!("system service restart {feature}"))?;
+        member.is_run_by_pod(feature, NEWER)
     })
 }
 

@@ -22,6 +22,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, |member| in_both_tiers(member, held)),
     },
     Scenario {
+        name: "a feature whose restart takes others with it holds a new version by itself, and says whom it would take",
+        switch: SwitchKind::InCluster,
+        long: false,
+        run: |switch| as_member(switch, holds_for_others),
+    },
+    Scenario {
         name: "a pod of the local image's version waits at the gate and takes over at the next ordinary restart",
         switch: SwitchKind::InCluster,
         long: false,
@@ -97,9 +103,42 @@ fn rolls_over(member: &Member<'_>, feature: &str) -> Result<()> {
     member.tell_gap(feature, "while it rolled over and back")
 }
 
-fn held(member: &Member<'_>, feature: &str) -> Result<()> {
-    const HELD: &str = "another version asks and updates are on hold: it waits for system service accept";
+const HELD: &str = "another version asks and updates are on hold: it waits for system service accept";
 
+fn holds_for_others(member: &Member<'_>) -> Result<()> {
+    let switch = member.switch;
+    let since = switch.now()?;
+    let updates = |feature: &str| {
+        let command = "switchyard show feature config";
+        switch.ok(&format!("{command} {feature} -o json | jq -r '.[0].kube_update'"))
+    };
+    for (feature, policy) in [("swss", "hold"), ("snmp", "auto")] {
+        let said = updates(feature)?;
+        ensure!(said == policy, "the updates of {feature} should be {policy}, and are {said}");
+    }
+    member.deliver(&Delivery::of("swss", NEWER))?;
+    member.owner("swss", "kube")?;
+    member.is_kept_out("swss", "Held", HELD)?;
+    let said = member.explain("swss", ".updates")?;
+    ensure!(
+        said.starts_with("hold, it would restart") && said.contains("bgp.service"),
+        "explain says {said:?}"
+    );
+    let log = switch.journal_of(&since, "--identifier=switchyard")?;
+    let line = log.lines().find(|line| line.contains(HELD) && line.contains("with it would restart"));
+    ensure!(
+        line.is_some_and(|line| line.contains("bgp.service")),
+        "the log does not say whom it takes: {log}"
+    );
+    ensure!(member.runs("swss")? == "0", "it was restarted for a version that is held");
+
+    switch.ok("switchyard config feature update swss auto")?;
+    let said = member.explain("swss", ".updates")?;
+    ensure!(said.starts_with("auto, as configured"), "explain says {said:?}");
+    member.owner("swss", "local")
+}
+
+fn held(member: &Member<'_>, feature: &str) -> Result<()> {
     member.move_to_kube(feature, NEWER)?;
     member.switch.ok(&format!("switchyard config feature update {feature} hold"))?;
     member.deliver(&Delivery::of(feature, NEWEST))?;
@@ -205,6 +244,7 @@ fn container_verbs(member: &Member<'_>, feature: &str) -> Result<()> {
     ensure!(logs.contains("serving on port"), "container logs says {logs:?}");
 
     let runs = member.runs(feature)?;
+    let pod = member.pod(feature)?["metadata"]["uid"].clone();
     let ended = format!("/run/payload/{feature}.waited");
     switch
         .ok(&format!("systemd-run --quiet --collect sh -c 'container wait {feature}; echo $? > {ended}'"))?;
@@ -218,6 +258,8 @@ fn container_verbs(member: &Member<'_>, feature: &str) -> Result<()> {
     member.tell_gap(feature, "after container kill")?;
     let again = switch.ok(&format!("container id {feature}"))?;
     ensure!(again != id, "container id tells of the container that was killed");
+    // The kubelet starts its container again: the node label stayed, so nobody took the pod away.
+    ensure!(member.pod(feature)?["metadata"]["uid"] == pod, "the pod was deleted and scheduled anew");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use switchyard_sonic::SonicError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::{KUBELET, Side, labels, node_name, systemd};
+use super::{KUBELET, Side, labels, node_name, pods, systemd};
 use crate::world::{Event, Trouble, trouble};
 
 /// What an administrator has to do when the switch could not.
@@ -61,17 +61,23 @@ impl Side {
         Ok(())
     }
 
-    /// Takes the Node away, or else what draws pods to it.
+    /// Takes the Node away, or else what draws pods to it; then, as none comes any more, its pods.
     async fn let_go(&mut self, client: &Client) {
-        self.left_behind = match client.delete_node().await {
+        self.left_behind = None;
+        match client.delete_node().await {
+            Ok(()) => {}
             // Credentials go after the Node: an earlier leave was cut short. Without any there never was a Node.
-            Ok(()) | Err(ClusterError::NoCredentials { .. }) => None,
-            Err(error) => Some(left_behind(&error, client.node_name())),
-        };
+            Err(ClusterError::NoCredentials { .. }) => return,
+            Err(error) => self.left_behind = Some(left_behind(&error, client.node_name())),
+        }
         if self.left_behind.is_some()
             && let Err(error) = labels::take_off(client).await
         {
             info!(%error, "the labels of the Node stay too");
+            return;
+        }
+        if let Err(error) = pods::delete(client).await {
+            info!(%error, "its pods stay until the cluster clears them away, within minutes");
         }
     }
 
