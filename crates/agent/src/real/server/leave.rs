@@ -34,9 +34,10 @@ impl Side {
         }
         // None where an earlier leave was cut short when the cluster had been left already.
         let server = self.files.joined_to();
-        match &server {
-            Some(server) => info!(%server, "leaving the cluster"),
-            None => info!("taking away what an earlier leave left"),
+        if let Some(server) = &server {
+            info!(%server, "leaving the cluster");
+        } else {
+            info!("taking away what an earlier leave left");
         }
         self.leaving.store(true, Ordering::Relaxed);
         self.say(server.as_ref(), false, Some("the switch leaves its cluster")).await;
