@@ -116,7 +116,9 @@ fn holds_for_others(member: &Member<'_>) -> Result<()> {
         let said = updates(feature)?;
         ensure!(said == policy, "the updates of {feature} should be {policy}, and are {said}");
     }
-    member.deliver(&Delivery::of("swss", NEWER))?;
+    // Its own image asks nobody.
+    let gate = vec!["/usr/bin/switchyard", "gate", "swss", "--", "/usr/bin/lab-payload", "run", "swss"];
+    member.deliver(&Delivery { command: Some(gate), ..Delivery::of("swss", NEWER) })?;
     member.owner("swss", "kube")?;
     member.is_kept_out("swss", "Held", HELD)?;
     let said = member.explain("swss", ".updates")?;
