@@ -318,6 +318,8 @@ fn reboots(member: &Member<'_>, boot: Boot) -> Result<()> {
             feature,
             "at most, the boot included (and what ran before it, if its end was not noted)",
         )?;
+        // Before its kubelet has begun again the Node still says what it said before the reboot.
+        member.wait_connected(true)?;
         member.switch.ok(&format!("system service restart {feature}"))?;
         member.is_run_by_pod(feature, NEWER)
     })
