@@ -432,7 +432,7 @@ fn shown(switch: &Switch) -> Result<()> {
         .collect();
     ensure!(
         keys.join(" ")
-            == "auto_restart container_id container_version current_owner name outcome remote_state set_owner state \
+            == "auto_restart container_id container_version current_owner name outcome pod_trouble remote_state set_owner state \
                 system_state update_time",
         "the keys are {keys:?}"
     );
