@@ -1,0 +1,1 @@
+//! Sources: http(s), scp, sftp, local media, a registry.

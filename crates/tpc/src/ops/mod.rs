@@ -1,0 +1,1 @@
+//! Operations: journal, steps, recovery; install, upgrade, uninstall, rollback, save, restore.

@@ -1,0 +1,1 @@
+//! The store `/host/tpc/.store`: layers by digest, images, records, journal.
