@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 13] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -28,6 +28,8 @@ const TOOLS: [(&str, &str); 12] = [
     ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),
     ("yanglint", "libyang-tools"),
+    // A library; /usr/bin/.. is /usr.
+    ("../lib/python3/dist-packages/click", "python3-click"),
 ];
 
 /// A cold Docker daemon answers within a few seconds; a busy two-core machine may take longer.

@@ -16,6 +16,7 @@ mod global;
 mod image_names;
 mod knobs;
 mod labels;
+mod next_boot;
 mod paths;
 pub mod record;
 mod rows;
@@ -35,6 +36,7 @@ pub use error::{RowError, SonicError};
 pub use image_names::image_names;
 pub use knobs::load_knobs;
 pub use labels::{BadLabel, Label};
+pub use next_boot::{NextBoot, next_boot};
 pub use paths::Paths;
 pub use rows::{parse_bool, parse_config, parse_state};
 pub use server::{
