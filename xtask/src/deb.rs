@@ -130,14 +130,15 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
 fn add_tpcm_units(tree: &Tree, source: &Path) -> Result<()> {
     const UNITS: &str = "usr/lib/systemd/system";
 
-    for unit in ["tpcm.service", "tpcm-next-boot.path", "tpcm-next-boot.service"] {
+    for unit in ["tpcm.service", "tpcm-apply.service", "tpcm-next-boot.path", "tpcm-next-boot.service"] {
         tree.copy(&source.join(unit), &format!("{UNITS}/{unit}"), 0o644)?;
     }
-    for wanted in ["tpcm.service", "tpcm-next-boot.path"] {
-        symlink(
-            format!("../{wanted}"),
-            tree.path(&format!("{UNITS}/multi-user.target.wants/{wanted}"))?,
-        )?;
+    for (target, wanted) in [
+        ("multi-user.target", "tpcm.service"),
+        ("multi-user.target", "tpcm-next-boot.path"),
+        ("sonic.target", "tpcm-apply.service"),
+    ] {
+        symlink(format!("../{wanted}"), tree.path(&format!("{UNITS}/{target}.wants/{wanted}"))?)?;
     }
     Ok(())
 }

@@ -68,9 +68,9 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     Rollback {
         #[command(flatten)]
         name: Name,
-        /// Neither run hooks nor carry data over
-        #[arg(long = "skip_data", alias = "skip-data")]
-        skip_data: bool,
+        /// Leave the private volume as it is now, instead of as it was before the upgrade
+        #[arg(long = "keep_data", alias = "keep-data")]
+        keep_data: bool,
         #[command(flatten)]
         consent: Consent,
     },
@@ -95,6 +95,15 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     /// Restore containers, services and limits from the store, and start them: what tpcm.service does at boot
     #[command(hide = true)]
     Restore,
+    /// Make what runs agree with CONFIG_DB TPC, and the management VRF's rule with the configuration
+    #[command(hide = true)]
+    Apply,
+    /// Run a container until it ends: the main process of its unit
+    #[command(hide = true)]
+    Run(Name),
+    /// Stop a container, as its unit does
+    #[command(hide = true)]
+    Stop(Name),
     /// Write one container as a docker-save archive, or all with their data for an ONIE net-install
     #[command(after_help = "Examples:\n  tpcm export monitor /media/usb/monitor.tar\n  tpcm export --all /media/usb/tpcs.tar")]
     Export(Export),
@@ -206,25 +215,8 @@ pub(crate) struct Make {
     /// Start after this feature; may be given several times
     #[arg(long, value_name = "FEATURE")]
     pub(crate) after: Vec<String>,
-    /// When systemd starts it again: always, on-failure or no
-    #[arg(long, value_enum, value_name = "WHEN")]
-    pub(crate) restart: Option<Restart>,
-    /// How long it may take to stop before it is killed
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) stop_timeout: Option<u32>,
     #[command(flatten)]
     pub(crate) limits: Limits,
-}
-
-/// systemd's words for when a service is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Restart {
-    /// Whenever it ends
-    Always,
-    /// When it ends badly
-    OnFailure,
-    /// Never
-    No,
 }
 
 /// `tpcm install`.
@@ -248,9 +240,6 @@ pub(crate) struct Upgrade {
     /// Neither run hooks nor carry the backup over
     #[arg(long = "skip_data", alias = "skip-data")]
     pub(crate) skip_data: bool,
-    /// How long each hook may take
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) hook_timeout: Option<u32>,
 }
 
 /// `tpcm save`.
