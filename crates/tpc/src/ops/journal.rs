@@ -24,6 +24,8 @@ pub(super) struct Entry {
     pub(super) after: Option<Record>,
     /// The private volume was there before.
     pub(super) had_volume: bool,
+    /// The container that had the name when it began.
+    pub(super) old_container: Option<String>,
     /// The TPC was running.
     pub(super) was_up: bool,
     /// The image that a snapshot made.
@@ -49,6 +51,7 @@ impl Entry {
             after: None,
             before,
             had_volume: true,
+            old_container: None,
             was_up: true,
             snapshot: None,
             began,
