@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 13] = [
+const TOOLS: [(&str, &str); 15] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -28,6 +28,8 @@ const TOOLS: [(&str, &str); 13] = [
     ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),
     ("yanglint", "libyang-tools"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
     // A library; /usr/bin/.. is /usr.
     ("../lib/python3/dist-packages/click", "python3-click"),
 ];

@@ -57,6 +57,11 @@ impl Servers {
         command::run("docker", &["rm", "--force", "--volumes", &container]).map(drop)
     }
 
+    /// Where they, and switches, reach this machine.
+    pub fn gateway(&self) -> Result<String> {
+        docker(&["inspect", "--format", "{{.NetworkSettings.Gateway}}", &self.container])
+    }
+
     /// Runs a shell command among the servers.
     pub fn ok(&self, script: &str) -> Result<String> {
         docker(&["exec", &self.container, "bash", "-c", script])
