@@ -20,11 +20,15 @@ def tpcm(output, name):
     words = ["tpcm", "show", name] if name else ["tpcm", "list"]
     if output:
         words += ["-o", output]
+    # The store is root's alone; SONiC's other show commands do the same where they need more than the operator may.
+    program = TPCM
+    if os.geteuid() != 0:
+        program, words = "/usr/bin/sudo", ["sudo", TPCM, *words[1:]]
     sys.stdout.flush()
     try:
-        os.execv(TPCM, words)
+        os.execv(program, words)
     except OSError as error:
-        raise click.ClickException(f"{TPCM} cannot be run: {error.strerror}")
+        raise click.ClickException(f"{program} cannot be run: {error.strerror}")
 
 
 def register(cli):

@@ -3,6 +3,7 @@
 //! Each story ends with everything taken off the switch again, which is itself a check: [`clean`] tells what was left.
 
 mod bad_input;
+mod crash;
 mod cut;
 mod failures;
 mod images;
@@ -25,6 +26,7 @@ pub(super) fn all() -> Vec<Scenario> {
         life::SCENARIOS,
         limits::SCENARIOS,
         failures::SCENARIOS,
+        crash::SCENARIOS,
         bad_input::SCENARIOS,
         images::SCENARIOS,
     ]
