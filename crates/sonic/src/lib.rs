@@ -23,6 +23,7 @@ mod rows;
 mod server;
 mod switch;
 pub mod systemd;
+mod tpc;
 mod version;
 mod watch;
 mod write;
@@ -45,5 +46,5 @@ pub use server::{
 };
 pub use switch::{FeatureKeys, Switch};
 pub use systemd::{JobOutcome, UnitStatus, Units};
-pub use version::{SonicVersion, local_time, sonic_version, syslog_time};
+pub use version::{SonicVersion, local_time, sonic_version, syslog_time, utc_text};
 pub use watch::{Changed, Watch};

@@ -137,8 +137,8 @@ impl<S: Services> Tpcm<S> {
             record.inconsistent = None;
             record.store(&self.layout)?;
         }
+        self.sweep(&entry.name).await?;
         entry.remove(&self.layout)?;
-        self.sweep().await?;
         self.tell(&entry.name).await;
         Ok(())
     }

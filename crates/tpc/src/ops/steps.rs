@@ -78,7 +78,7 @@ impl<S: Services> Tpcm<S> {
                 self.forget_rows(&name);
                 Ok(())
             }
-            Step::Sweep => self.sweep().await,
+            Step::Sweep => self.sweep(&name).await,
         }
     }
 
@@ -321,17 +321,18 @@ impl<S: Services> Tpcm<S> {
         Ok(admit(&self.machine()?, &self.defaults.cap, &others, name, &release.limits)?)
     }
 
-    /// Everything that no record and no operation under way needs leaves the store.
-    pub(super) async fn sweep(&mut self) -> Result<(), OpsError> {
-        let roots = self.roots()?;
+    /// Everything that no record, and no operation under way but this one, needs leaves the store.
+    pub(super) async fn sweep(&mut self, done: &TpcName) -> Result<(), OpsError> {
+        let roots = self.roots(Some(done))?;
         let store = self.store.clone();
         blocking(move || Ok(store.prune(&roots).map(drop)?)).await
     }
 
-    pub(super) fn roots(&self) -> Result<Vec<ImageId>, OpsError> {
+    pub(super) fn roots(&self, done: Option<&TpcName>) -> Result<Vec<ImageId>, OpsError> {
         let mut roots: Vec<ImageId> =
             Record::load_all(&self.layout)?.iter().flat_map(Record::images).collect();
-        for entry in Entry::load_all(&self.layout)? {
+        let entries = Entry::load_all(&self.layout)?;
+        for entry in entries.into_iter().filter(|entry| Some(&entry.name) != done) {
             roots.extend(entry.before.iter().chain(&entry.after).flat_map(Record::images));
             roots.extend(entry.snapshot);
         }
@@ -380,7 +381,7 @@ fn named_badly(error: &switchyard_core::NameError) -> OpsError {
 /// How long its container may take to stop.
 pub(super) fn stop_time(release: &Release) -> Duration {
     let args = switchyard_core::tpc::CreateArgs::parse(&release.args).unwrap_or_default();
-    args.stop_timeout.map_or(unit::STOP_TIME, Duration::from_secs)
+    args.stop_timeout.map_or(unit::STOP_TIME, |seconds| Duration::from_secs(seconds.into()))
 }
 
 /// Runs what blocks on files beside the runtime.
