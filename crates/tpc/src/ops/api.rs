@@ -1,11 +1,50 @@
 //! What is asked for and what is answered: plain values that the command line prints as they are.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use switchyard_core::ImageId;
-use switchyard_core::tpc::{Asked, Limits, Operation, Step, TpcName};
+use switchyard_core::tpc::{Asked, Limits, Operation, Source, Step, TpcName};
 
 use super::record::Happened;
-use crate::fetch;
+use crate::fetch::{Login, Sha256, known_hosts};
+
+/// Where an image comes from, and how it is got.
+#[derive(Debug, Clone)]
+pub struct SourceRequest {
+    /// From where.
+    pub source: Source,
+    /// What the file, or the registry's manifest, must be.
+    pub sha256: Option<Sha256>,
+    /// The interface that connections are bound to.
+    pub interface: Option<String>,
+    /// The authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether any certificate will do.
+    pub insecure: bool,
+    /// As whom to log in at a registry.
+    pub username: Option<String>,
+    /// What to log in with.
+    pub login: Login,
+    /// Where SSH servers' keys are kept.
+    pub known_hosts: Vec<PathBuf>,
+}
+
+impl SourceRequest {
+    /// Nothing is said but where it is.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            sha256: None,
+            interface: None,
+            ca: None,
+            insecure: false,
+            username: None,
+            login: Login::default(),
+            known_hosts: known_hosts(),
+        }
+    }
+}
 
 /// What an installation or upgrade may say besides name and source. What an upgrade does not say stays.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +65,7 @@ pub struct InstallRequest {
     /// What it is to be called.
     pub name: TpcName,
     /// Where its image comes from.
-    pub source: fetch::Request,
+    pub source: SourceRequest,
     /// The rest.
     pub options: Options,
 }
@@ -37,7 +76,7 @@ pub struct UpgradeRequest {
     /// Which TPC.
     pub name: TpcName,
     /// Where the new image comes from.
-    pub source: fetch::Request,
+    pub source: SourceRequest,
     /// What else changes.
     pub options: Options,
     /// Neither hooks nor `backup/data.tar.gz`.

@@ -2,7 +2,7 @@
 
 use switchyard_core::tpc::{Asked, CreateArgs, Facts, Operation, TpcName};
 
-use super::api::{InstallRequest, Options, Report, UpgradeRequest};
+use super::api::{InstallRequest, Options, Report, SourceRequest, UpgradeRequest};
 use super::bring::Draft;
 use super::execute::{Live, Quiet};
 use super::journal::Entry;
@@ -140,7 +140,7 @@ impl<S: Services> Tpcm<S> {
 
     fn draft<'a>(
         &self,
-        source: &'a crate::fetch::Request,
+        source: &'a SourceRequest,
         record: Option<&Record>,
         options: &Options,
     ) -> Result<Draft<'a>, OpsError> {

@@ -38,7 +38,6 @@ mod journal;
 mod layout;
 mod lock;
 mod look;
-mod pour;
 mod record;
 mod restore;
 mod run;
@@ -51,8 +50,8 @@ mod volume;
 mod vrf;
 
 pub use api::{
-    Before, Details, InstallRequest, Older, Options, Pruned, Recovered, Report, State, Summary, UpgradeRequest, Usage,
-    Verified,
+    Before, Details, InstallRequest, Older, Options, Pruned, Recovered, Report, SourceRequest, State, Summary,
+    UpgradeRequest, Usage, Verified,
 };
 pub use error::OpsError;
 pub use record::Happened;

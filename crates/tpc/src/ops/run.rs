@@ -29,9 +29,9 @@ pub(super) struct End {
 }
 
 impl<S: Services> Tpcm<S> {
-    /// Starts a TPC and waits for its end, whose exit code it returns. `ready` is called when it has started. Takes no
-    /// lock: whoever holds it waits for this.
-    pub async fn run(&mut self, name: &TpcName, ready: impl FnOnce()) -> Result<u8, OpsError> {
+    /// Starts a TPC, tells systemd so, and waits for its end, whose exit code it returns. Takes no lock: whoever holds it
+    /// waits for this.
+    pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
         let record = self.record(name)?;
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
@@ -41,7 +41,8 @@ impl<S: Services> Tpcm<S> {
             return Ok(NOT_AGAIN);
         }
         self.engine.start(name.as_str()).await?;
-        ready();
+        // Without systemd nobody listens, and nobody needs to.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         self.tell(name).await;
         let engine = self.engine.clone();
         let mut end = std::pin::pin!(engine.wait_end(name.as_str()));
