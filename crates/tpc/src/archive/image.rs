@@ -41,8 +41,8 @@ pub(super) fn check(
         return Err(ArchiveError::TooMany { what: "layers", limit: archive.bounds.layers as u64 });
     }
     if diff_ids.len() != layer_names.len() {
-        let (said, named) = (diff_ids.len(), layer_names.len());
-        return Err(ArchiveError::Damaged(format!("its config has {said} layers and its manifest {named}")));
+        let (said, listed) = (diff_ids.len(), layer_names.len());
+        return Err(ArchiveError::Damaged(format!("its config has {said} layers and its manifest {listed}")));
     }
     let mut layers = Vec::with_capacity(diff_ids.len());
     for (diff_id, name) in diff_ids.into_iter().zip(layer_names) {

@@ -135,7 +135,7 @@ impl<R: Read> Tar<R> {
         let has_data = matches!(kind, Kind::File | Kind::Strange);
         let size = if has_data { overrides.size.unwrap_or(size) } else { 0 };
         self.left = size;
-        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        self.padding = padding(size);
         Ok(Entry { path, kind, size, link })
     }
 
@@ -174,7 +174,7 @@ impl<R: Read> Tar<R> {
         if found as u64 != size {
             return Err(ArchiveError::Truncated);
         }
-        self.padding = size.next_multiple_of(BLOCK as u64) - size;
+        self.padding = padding(size);
         Ok(data)
     }
 
@@ -233,6 +233,11 @@ impl Overrides {
         }
         Ok(())
     }
+}
+
+/// What fills up the last block of so many bytes.
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % BLOCK as u64
 }
 
 /// Whether a block is a header: its checksum says so.

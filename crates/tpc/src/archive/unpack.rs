@@ -88,7 +88,7 @@ impl<R: Read> Read for Unpacked<R> {
 
 /// libzstd has no error of its own for a window that is too large, only words.
 fn too_much_memory(error: io::Error, kind: io::ErrorKind, limit: u32) -> io::Error {
-    let is_ours = error.get_ref().is_some_and(|inner| inner.is::<ArchiveError>());
+    let is_ours = error.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>()).is_some();
     let words = kind == io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory");
     if !is_ours && error.kind() == kind && words { ArchiveError::Memory { limit }.into() } else { error }
 }

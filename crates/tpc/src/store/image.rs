@@ -71,7 +71,7 @@ struct RunConfig {
     #[serde(rename = "Labels")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(rename = "Volumes")]
-    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
     #[serde(rename = "Entrypoint")]
     entrypoint: Option<Vec<serde::de::IgnoredAny>>,
     #[serde(rename = "Cmd")]

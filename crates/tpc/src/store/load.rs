@@ -21,7 +21,7 @@ struct ManifestImage {
     layers: Vec<String>,
 }
 
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 
 const PIECE: usize = 128 << 10;
 
@@ -102,7 +102,7 @@ impl<W: Write> Output<W> {
     }
 
     fn header(&mut self, name: &str, size: u64) -> Result<(), StoreError> {
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK];
         let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
         put(0, name.as_bytes());
         put(100, b"0000644\0");
@@ -125,12 +125,12 @@ impl<W: Write> Output<W> {
     }
 
     fn pad(&mut self, size: u64) -> Result<(), StoreError> {
-        let rest = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or_default();
-        self.write(&[0; BLOCK as usize][..rest])
+        let rest = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or_default();
+        self.write(&[0; BLOCK][..rest])
     }
 
     fn end(&mut self) -> Result<(), StoreError> {
-        self.write(&[0; 2 * BLOCK as usize])?;
+        self.write(&[0; 2 * BLOCK])?;
         self.0.flush().map_err(StoreError::Output)
     }
 
