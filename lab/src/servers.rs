@@ -19,7 +19,7 @@ const SUITE: &str = "bookworm";
 const READY_MAX: Duration = Duration::from_mins(1);
 
 /// What everybody who logs in anywhere is called.
-pub const USER: &str = "operator";
+pub const USER: &str = "carrier";
 /// And the password.
 pub const PASSWORD: &str = "right password";
 

@@ -20,6 +20,8 @@ mod rows;
 mod runtime;
 mod service;
 mod show;
+mod terminal;
+mod tpcm;
 mod usage;
 
 use std::ffi::OsString;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let result = match called.as_str() {
         "container" => logged(&called, arguments, container::main),
         "system" => logged(&called, arguments, system),
+        "tpcm" => logged(&called, arguments, |args: tpcm::Tpcm| tpcm::main(&args)),
         "container_startup.py" => logged(&called, arguments, |args: Startup| inside::startup(&args)),
         _ => logged("switchyard", arguments, applet),
     };
@@ -77,6 +80,7 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
     match args.command {
         Applet::Container(args) => container::main(args),
         Applet::System(args) => system(args),
+        Applet::Tpcm(args) => tpcm::main(&args),
         Applet::Config(args) => config::main(&args),
         Applet::Show(args) => show::main(&args),
         #[cfg(feature = "kubernetes")]

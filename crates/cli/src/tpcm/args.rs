@@ -28,6 +28,9 @@ pub(crate) struct Tpcm {
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Output,
+    /// Do not wait for another tpcm that is at work
+    #[arg(long, global = true)]
+    pub(crate) no_wait: bool,
     #[command(subcommand)]
     pub(crate) verb: TpcmVerb,
 }
@@ -188,10 +191,10 @@ pub(crate) struct From {
     /// The known keys of servers; ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts unless said otherwise
     #[arg(long, value_name = "FILE")]
     pub(crate) known_hosts: Option<PathBuf>,
-    /// Trust the authorities in this file besides those of the switch
+    /// Trust the authorities in this file instead of those of the switch
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Do not check the server's certificate or key
+    /// Accept any certificate, and send a password in the clear
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Fetch through this interface only, such as eth0

@@ -73,6 +73,10 @@ impl Progress for Teller {
         }
     }
 
+    fn position(&mut self, bytes: u64) {
+        self.done = bytes;
+    }
+
     fn message(&mut self, text: &str) {
         self.end_line();
         tell(text);
