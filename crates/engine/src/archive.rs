@@ -102,7 +102,8 @@ impl Read for Saved {
 }
 
 impl Engine {
-    /// Loads an archive, and says which images were in it. A stream that ends with an error loads nothing.
+    /// Loads an archive, and says which images the engine names in its answer: those with a name, or all if none has one.
+    /// A stream that ends with an error loads nothing.
     pub async fn load(&self, archive: PipeReader) -> Result<Vec<ImageId>, EngineError> {
         let body = stream::unfold(archive, |mut archive| async move {
             archive.0.recv().await.map(|piece| (piece.map(Into::into), archive))
