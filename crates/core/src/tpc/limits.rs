@@ -154,7 +154,7 @@ pub fn human(bytes: u64) -> String {
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) if bytes % factor == 0 => format!("{}{unit}", bytes / factor),
         Some((unit, factor)) => {
-            let tenths = (u128::from(bytes) * 10 / u128::from(*factor)) as u64;
+            let tenths = u128::from(bytes) * 10 / u128::from(*factor);
             format!("{}.{}{unit}", tenths / 10, tenths % 10)
         }
         None => bytes.to_string(),
@@ -276,7 +276,8 @@ impl Cap {
 }
 
 fn share(of: Cpu, whole: u64) -> u64 {
-    whole / u64::from(Cpu::WHOLE) * u64::from(of.0)
+    let share = u128::from(whole) * u128::from(of.0) / u128::from(Cpu::WHOLE);
+    u64::try_from(share).unwrap_or(whole)
 }
 
 /// The defaults of one machine, from its file.
