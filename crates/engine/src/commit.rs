@@ -44,7 +44,8 @@ impl Engine {
             tag: Some(tag.to_string()),
             ..CommitContainerOptions::default()
         };
-        let answer = self.patient(COMMIT_TIME_MAX).commit_container(options, ContainerConfig::default()).await;
+        let answer =
+            self.patient(COMMIT_TIME_MAX).commit_container(options, ContainerConfig::default()).await;
         let id = answer.map_err(|error| self.error(container, error))?.id;
         ImageId::parse(&id).map_err(|error| EngineError::Refused {
             container: container.to_owned(),

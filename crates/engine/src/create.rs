@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use bollard::container::LogOutput;
 use bollard::errors::Error as Bollard;
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    PortBinding, ResourcesUlimits,
+    ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, PortBinding, ResourcesUlimits,
 };
 use bollard::query_parameters::{CreateContainerOptions, LogsOptions};
 use futures_util::StreamExt;
@@ -44,7 +44,8 @@ pub struct NewContainer {
 impl Engine {
     /// Makes a container, which does not run yet.
     pub async fn create(&self, name: &str, new: NewContainer) -> Result<ContainerId, EngineError> {
-        let options = CreateContainerOptions { name: Some(name.to_owned()), ..CreateContainerOptions::default() };
+        let options =
+            CreateContainerOptions { name: Some(name.to_owned()), ..CreateContainerOptions::default() };
         let image = new.image.to_string();
         let made = match self.docker.create_container(Some(options), body(new)).await {
             Err(Bollard::DockerResponseServerError { status_code: 404, message })
@@ -84,7 +85,8 @@ fn body(new: NewContainer) -> ContainerCreateBody {
     let host = host_config(&new);
     let NewContainer { image, args, mut labels, command, .. } = new;
     labels.extend(args.labels);
-    let entrypoint = args.entrypoint.map(|entry| if entry.is_empty() { vec![String::new()] } else { vec![entry] });
+    let entrypoint =
+        args.entrypoint.map(|entry| if entry.is_empty() { vec![String::new()] } else { vec![entry] });
     let healthcheck = args
         .no_healthcheck
         .then(|| HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() });

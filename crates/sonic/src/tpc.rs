@@ -59,7 +59,8 @@ impl Switch {
         let pairs: Vec<(&str, &str)> = fields.iter().map(|(field, value)| (*field, value.as_str())).collect();
         db.set(TABLE, name, &pairs)?;
         let row = db.row(TABLE, name)?.unwrap_or_default();
-        let others = row.keys().map(String::as_str).filter(|field| fields.iter().all(|(ours, _)| ours != field));
+        let others =
+            row.keys().map(String::as_str).filter(|field| fields.iter().all(|(ours, _)| ours != field));
         db.delete_fields(TABLE, name, &others.collect::<Vec<_>>())
     }
 }

@@ -114,7 +114,11 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, BadAmount> {
         let bad = |rule| BadAmount { what: "--memory", text: text.to_owned(), rule };
         let bytes = bytes(text).ok_or_else(|| bad(BYTES_RULE))?;
-        if bytes < MEMORY_MIN { Err(bad("the engine runs nothing with less than 6M")) } else { Ok(Self(bytes)) }
+        if bytes < MEMORY_MIN {
+            Err(bad("the engine runs nothing with less than 6M"))
+        } else {
+            Ok(Self(bytes))
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::check;
 use crate::NameError;
+use crate::name::check;
 
 const WHAT: &str = "TPC name";
 const MAX: usize = 63;
@@ -14,13 +14,38 @@ const RESERVED_RULE: &str = "this word is reserved; choose another one";
 
 /// Words that mean something else to a command, to Docker or to SONiC, whatever else is on the switch.
 const RESERVED: [&str; 17] = [
-    "all", "container", "database", "default", "defaults", "docker", "host", "localhost", "none", "self", "sonic",
-    "store", "system", "systemd", "tpc", "tpcm", "switchyard",
+    "all",
+    "container",
+    "database",
+    "default",
+    "defaults",
+    "docker",
+    "host",
+    "localhost",
+    "none",
+    "self",
+    "sonic",
+    "store",
+    "system",
+    "systemd",
+    "tpc",
+    "tpcm",
+    "switchyard",
 ];
 
 /// What systemd takes for the kind of a unit.
 const UNIT_KINDS: [&str; 11] = [
-    "service", "socket", "device", "mount", "automount", "swap", "target", "path", "timer", "slice", "scope",
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
 ];
 
 /// A name that can be all of these at once. Whether a feature, unit or container has it already, the switch knows.
@@ -122,8 +147,23 @@ mod tests {
             assert!(TpcName::parse(good).is_ok(), "{good:?} was refused");
         }
         for bad in [
-            "", ".", "..", "-a", "a-", "a--b", "a..b", ".store", "A", "a/b", "a b", "a\n", "ä", "a@1", "%i",
-            "../etc", &"x".repeat(64),
+            "",
+            ".",
+            "..",
+            "-a",
+            "a-",
+            "a--b",
+            "a..b",
+            ".store",
+            "A",
+            "a/b",
+            "a b",
+            "a\n",
+            "ä",
+            "a@1",
+            "%i",
+            "../etc",
+            &"x".repeat(64),
         ] {
             assert!(TpcName::parse(bad).is_err(), "{bad:?} was taken");
         }

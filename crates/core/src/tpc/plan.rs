@@ -191,7 +191,9 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
     use Step::*;
     let hook = |step| facts.hooks.then_some(step);
     match operation {
-        Operation::Install => vec![Ingest, Load, Volume, Container, Unit, Start, StaysUp, Record, LetGo, Sweep],
+        Operation::Install => {
+            vec![Ingest, Load, Volume, Container, Unit, Start, StaysUp, Record, LetGo, Sweep]
+        }
         Operation::Upgrade => [Some(Ingest), Some(Load), hook(PreHook)]
             .into_iter()
             .chain([CopyAside, Stop, SetAside, Volume, Container, Unit, Start].map(Some))
@@ -209,7 +211,11 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
         }
         Operation::Uninstall => {
             let volume = facts.purge.then_some(RemoveVolume);
-            [Stop, RemoveUnit, RemoveContainer, RemoveImage].into_iter().chain(volume).chain([Forget, Sweep]).collect()
+            [Stop, RemoveUnit, RemoveContainer, RemoveImage]
+                .into_iter()
+                .chain(volume)
+                .chain([Forget, Sweep])
+                .collect()
         }
         Operation::Save => vec![Snapshot, Ingest, Record, LetGo, Sweep],
         Operation::Restore => {

@@ -37,7 +37,9 @@ impl<S: Services> Tpcm<S> {
         let Some(draft) = live.draft.take() else { return Ok(()) };
         let (image, digest) = match &draft.source.source {
             Source::Registry(_) => self.bring_from_registry(draft.source, live).await?,
-            Source::Http(_) | Source::Ssh(_) | Source::Media(_) => self.bring_file(draft.source, live).await?,
+            Source::Http(_) | Source::Ssh(_) | Source::Media(_) => {
+                self.bring_file(draft.source, live).await?
+            }
         };
         let stored = self.checked(&image)?;
         let release = Release {
@@ -122,7 +124,9 @@ impl<S: Services> Tpcm<S> {
             .image(image)?
             .ok_or_else(|| OpsError::Store(crate::store::StoreError::NoSuchImage(image.clone())))?;
         if stored.labels.contains_key(PACKAGE_LABEL) {
-            return Err(OpsError::SonicPackage(stored.names.first().map_or("the image", |name| name).to_owned()));
+            return Err(OpsError::SonicPackage(
+                stored.names.first().map_or("the image", |name| name).to_owned(),
+            ));
         }
         self.has_room("the image in this SONiC image and in the next", stored.size().saturating_mul(2))?;
         Ok(stored)

@@ -67,7 +67,8 @@ fn quota(cpu: Cpu, processors: u32) -> u64 {
 pub(super) fn machine(disk: &Path) -> io::Result<Machine> {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let memory = fs::read_to_string("/proc/meminfo")?;
-    let kilobytes = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let kilobytes =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     let memory = kilobytes.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or_default() << 10;
     let space = rustix::fs::statvfs(disk)?;
     let disk = space.f_blocks.saturating_mul(space.f_frsize);
@@ -84,7 +85,8 @@ pub(super) fn read(root: &Path, pid: i64, usage: &mut Usage) {
         let text = fs::read_to_string(path).ok()?;
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse::<u64>().ok())
     };
-    usage.memory = number(memory.join("memory.current")).or_else(|| number(memory.join("memory.usage_in_bytes")));
+    usage.memory =
+        number(memory.join("memory.current")).or_else(|| number(memory.join("memory.usage_in_bytes")));
     usage.memory_peak =
         number(memory.join("memory.peak")).or_else(|| number(memory.join("memory.max_usage_in_bytes")));
     usage.oom_kills = field(memory.join("memory.events"), "oom_kill")
@@ -122,7 +124,8 @@ pub(super) fn remarks(usage: &Usage, cpu: Cpu) -> Vec<String> {
         && throttled.saturating_mul(10) >= periods
     {
         let share = throttled.saturating_mul(100) / periods.max(1);
-        remarks.push(format!("slow because of its limit --cpu {cpu}: held back in {share}% of the time slices"));
+        remarks
+            .push(format!("slow because of its limit --cpu {cpu}: held back in {share}% of the time slices"));
     }
     if let Some(kills) = usage.oom_kills.filter(|kills| *kills > 0) {
         remarks.push(format!("{kills} of its processes were killed because of its limit --memory"));

@@ -41,7 +41,9 @@ impl<S: Services> Tpcm<S> {
         let mut fields = vec![("state", word(record.enabled).to_owned()), ("cpu", limits.cpu.to_string())];
         fields.extend(limits.memory.map(|memory| ("memory", memory.to_string())));
         fields.extend(limits.disk.map(|disk| ("disk", disk.to_string())));
-        self.with_databases("write CONFIG_DB TPC", |switch| switch.set_tpc_config(record.name.as_str(), &fields));
+        self.with_databases("write CONFIG_DB TPC", |switch| {
+            switch.set_tpc_config(record.name.as_str(), &fields)
+        });
     }
 
     pub(super) fn forget_rows(&self, name: &TpcName) {
@@ -149,7 +151,10 @@ fn word(enabled: bool) -> &'static str {
     if enabled { "enabled" } else { "disabled" }
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(fields: &Fields, field: &str) -> Result<Option<T>, OpsError> {
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    fields: &Fields,
+    field: &str,
+) -> Result<Option<T>, OpsError> {
     let Some(text) = fields.get(field).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };

@@ -188,7 +188,9 @@ impl<S: Services> Tpcm<S> {
             return Ok(());
         }
         if let Err(error) = cgroup::ensure(&self.settings.cgroups, &group, &self.defaults.cap, &machine) {
-            tracing::warn!("the cap over all third-party containers cannot be set in cgroup {group}: {error}");
+            tracing::warn!(
+                "the cap over all third-party containers cannot be set in cgroup {group}: {error}"
+            );
         }
         Ok(())
     }

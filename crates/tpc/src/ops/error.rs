@@ -108,7 +108,9 @@ pub enum OpsError {
     #[error("{0} has no version before the present one to go back to")]
     NothingBefore(TpcName),
     /// A person is needed.
-    #[error("{name} is inconsistent: {operation} failed ({first}), and putting the old state back failed too ({second}); {hint}")]
+    #[error(
+        "{name} is inconsistent: {operation} failed ({first}), and putting the old state back failed too ({second}); {hint}"
+    )]
     Inconsistent {
         /// Which TPC.
         name: TpcName,
@@ -122,7 +124,9 @@ pub enum OpsError {
         hint: String,
     },
     /// It can only go forward, and did not.
-    #[error("{operation} of {name} is decided but not finished ({step} failed: {cause}); finish it with: tpcm recover")]
+    #[error(
+        "{operation} of {name} is decided but not finished ({step} failed: {cause}); finish it with: tpcm recover"
+    )]
     Unfinished {
         /// Which TPC.
         name: TpcName,

@@ -117,12 +117,7 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    async fn undo(
-        &mut self,
-        entry: &mut Entry,
-        steps: &[Step],
-        live: &mut Live<'_>,
-    ) -> Result<(), OpsError> {
+    async fn undo(&mut self, entry: &mut Entry, steps: &[Step], live: &mut Live<'_>) -> Result<(), OpsError> {
         for step in steps {
             let word = format!("undo_{step}", step = step.word());
             fail_point(&word, "before")?;
@@ -146,7 +141,10 @@ impl<S: Services> Tpcm<S> {
     /// Neither forward nor back: the record says so, and what to do. The journal stays.
     fn give_up(&mut self, entry: &Entry, first: &OpsError, second: &OpsError) -> OpsError {
         let hint = "put right what it names, then run: tpcm recover".to_owned();
-        let text = format!("{} failed ({first}), putting the old state back failed too ({second}); {hint}", entry.operation);
+        let text = format!(
+            "{} failed ({first}), putting the old state back failed too ({second}); {hint}",
+            entry.operation
+        );
         tracing::error!("{}: inconsistent: {text}", entry.name);
         if let Ok(Some(mut record)) = Record::load(&self.layout, &entry.name) {
             record.inconsistent = Some(text);

@@ -115,7 +115,9 @@ impl<S: Services> Tpcm<S> {
             }
             let store = Store::open(&unpacked)?;
             match store.verify()?.first() {
-                Some(fault) => Err(OpsError::Damaged { path: file, why: fault.to_string(), hint: "export it again" }),
+                Some(fault) => {
+                    Err(OpsError::Damaged { path: file, why: fault.to_string(), hint: "export it again" })
+                }
                 None => Ok(store),
             }
         })
@@ -171,7 +173,13 @@ fn merge(from: &Path, to: &Path) -> Result<(), OpsError> {
 
 fn append(tar: &mut tar::Builder<impl io::Write>, root: &Path, path: &Path) -> io::Result<()> {
     let source = root.join(path);
-    if source.is_dir() { tar.append_dir_all(path, source) } else if source.exists() { tar.append_path_with_name(source, path) } else { Ok(()) }
+    if source.is_dir() {
+        tar.append_dir_all(path, source)
+    } else if source.exists() {
+        tar.append_path_with_name(source, path)
+    } else {
+        Ok(())
+    }
 }
 
 /// A file that is whole or not there: half an archive would be taken for one.

@@ -83,7 +83,10 @@ impl<S: Services> Tpcm<S> {
             return Ok(());
         };
         let path = volume.join(DATA);
-        blocking(move || read_whole(file).map_err(|error| OpsError::BrokenData { path, why: error.to_string() })).await
+        blocking(move || {
+            read_whole(file).map_err(|error| OpsError::BrokenData { path, why: error.to_string() })
+        })
+        .await
     }
 }
 
@@ -104,7 +107,8 @@ mod tests {
     use super::*;
 
     fn data() -> Vec<u8> {
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut tar =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         let mut header = tar::Header::new_gnu();
         header.set_size(5);
         header.set_mode(0o644);

@@ -101,11 +101,16 @@ impl<S: Services> Tpcm<S> {
         self.resources_locked(name, asked).await
     }
 
-    pub(super) async fn resources_locked(&mut self, name: &TpcName, asked: Asked) -> Result<Report, OpsError> {
+    pub(super) async fn resources_locked(
+        &mut self,
+        name: &TpcName,
+        asked: Asked,
+    ) -> Result<Report, OpsError> {
         let record = self.installed(name)?;
         let limits = asked.over(record.current.limits);
         self.admitted_limits(name, limits)?;
-        let mut entry = self.entry(name, Operation::Resources, Facts::default(), Some(record.clone())).await?;
+        let mut entry =
+            self.entry(name, Operation::Resources, Facts::default(), Some(record.clone())).await?;
         let mut after = record;
         after.current.limits = limits;
         let amount = |amount: Option<String>| amount.unwrap_or_else(|| "unlimited".to_owned());
@@ -187,7 +192,8 @@ impl<S: Services> Tpcm<S> {
         let disk = self.machine()?.disk;
         if disk < SMALL {
             let size = switchyard_core::tpc::human(disk);
-            live.messages.push(format!("warning: the partition has {size}, less than the 32G that are advised"));
+            live.messages
+                .push(format!("warning: the partition has {size}, less than the 32G that are advised"));
         }
         let args = CreateArgs::parse(&draft.args)?;
         live.messages.extend(args.hazards().into_iter().map(|hazard| format!("warning: {hazard}")));

@@ -103,7 +103,11 @@ impl<S: Services> Tpcm<S> {
             let why = if record.enabled { last } else { Some("disabled in CONFIG_DB".to_owned()) };
             return Ok((State::Stopped, since, why));
         }
-        Ok((State::Failed, since, last.or_else(|| Some(format!("its unit is {unit}; see: journalctl -u {name}")))))
+        Ok((
+            State::Failed,
+            since,
+            last.or_else(|| Some(format!("its unit is {unit}; see: journalctl -u {name}"))),
+        ))
     }
 
     /// Why it died last, if its limits had a part in it: one that was restarted since has not got over it.

@@ -50,8 +50,8 @@ mod volume;
 mod vrf;
 
 pub use api::{
-    Before, Details, InstallRequest, Older, Options, Pruned, Recovered, Report, SourceRequest, State, Summary,
-    UpgradeRequest, Usage, Verified,
+    Before, Details, InstallRequest, Older, Options, Pruned, Recovered, Report, SourceRequest, State,
+    Summary, UpgradeRequest, Usage, Verified,
 };
 pub use error::OpsError;
 pub use record::Happened;
@@ -142,7 +142,8 @@ impl<S: Services> Tpcm<S> {
         layout::create(layout.root(), 0o755)?;
         let store = Store::open(layout.root())?;
         layout::create(&layout.records(), 0o700)?;
-        let hint = "mend it: limits {cpu, memory, disk}, cap {cpu, memory, disk}, cgroup, stays_up, hook_time";
+        let hint =
+            "mend it: limits {cpu, memory, disk}, cap {cpu, memory, disk}, cgroup, stays_up, hook_time";
         let defaults = layout::read_json(&layout.defaults(), hint)?.unwrap_or_default();
         let engine = Engine::connect(&settings.socket)?;
         Ok(Self { settings, layout, engine, services, store, defaults, lock: None })
@@ -190,7 +191,8 @@ impl<S: Services> Tpcm<S> {
 
     fn free(&self) -> Result<u64, OpsError> {
         let root = self.layout.root();
-        let space = rustix::fs::statvfs(root).map_err(|error| OpsError::file("look at", root)(error.into()))?;
+        let space =
+            rustix::fs::statvfs(root).map_err(|error| OpsError::file("look at", root)(error.into()))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use switchyard_core::ImageId;
 use switchyard_core::tpc::{Limits, Operation, TpcName};
 
-use super::layout::{self, Layout};
 use super::OpsError;
+use super::layout::{self, Layout};
 
 /// The form of the file. A newer one is not touched.
 const FORMAT: u32 = 1;
@@ -14,7 +14,8 @@ const FORMAT: u32 = 1;
 /// So much of the past is told.
 const HISTORY_MAX: usize = 50;
 
-const HINT: &str = "restore it from a backup, or remove the TPC's directory below .store/tpcs and install it again";
+const HINT: &str =
+    "restore it from a backup, or remove the TPC's directory below .store/tpcs and install it again";
 
 /// One version of a TPC, with everything that is needed to make its container again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

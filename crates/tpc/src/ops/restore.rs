@@ -82,7 +82,9 @@ impl<S: Services> Tpcm<S> {
         verified.blobs = u64::try_from(images.len()).unwrap_or(u64::MAX);
         verified.problems.extend(faults.iter().map(ToString::to_string));
         for name in layout::entries(&self.layout.journals())? {
-            verified.problems.push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
+            verified
+                .problems
+                .push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
         }
         for record in Record::load_all(&self.layout)? {
             self.verify_one(&record, &mut verified.problems).await?;
@@ -102,7 +104,8 @@ impl<S: Services> Tpcm<S> {
             problems.push(format!("{name}: its unit is not as the store has it; tpcm restore"));
         }
         if !self.layout.volume(name).is_dir() {
-            problems.push(format!("{name}: its private volume {} is gone", self.layout.volume(name).display()));
+            problems
+                .push(format!("{name}: its private volume {} is gone", self.layout.volume(name).display()));
         }
         let here = self.engine.container(name.as_str()).await?.map(|container| container.id.to_string());
         if here != record.container {

@@ -112,7 +112,11 @@ impl<S: Services> Tpcm<S> {
         let used = volume.saturating_add(layer.unwrap_or_default());
         let nearly = used > limit.bytes() / 10 * 9;
         if nearly && !warned {
-            tracing::warn!("{}: uses {} of its limit --disk {limit}; above it, it is stopped", record.name, human(used));
+            tracing::warn!(
+                "{}: uses {} of its limit --disk {limit}; above it, it is stopped",
+                record.name,
+                human(used)
+            );
         }
         nearly
     }

@@ -79,7 +79,9 @@ impl Services for Systemd {
         self.units.reset_failed(unit).await?;
         Ok(match self.units.start(unit).await? {
             JobOutcome::Done => Ok(()),
-            JobOutcome::Failed(how) => Err(format!("its unit's start ended with {how:?}; see: journalctl -u {unit}")),
+            JobOutcome::Failed(how) => {
+                Err(format!("its unit's start ended with {how:?}; see: journalctl -u {unit}"))
+            }
             JobOutcome::Refused(why) => Err(why),
         })
     }

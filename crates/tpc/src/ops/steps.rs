@@ -83,7 +83,12 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// Gives an image that the engine has, or gets now from the store, one of this TPC's names.
-    pub(super) async fn load_as(&mut self, name: &TpcName, image: &ImageId, word: &str) -> Result<(), OpsError> {
+    pub(super) async fn load_as(
+        &mut self,
+        name: &TpcName,
+        image: &ImageId,
+        word: &str,
+    ) -> Result<(), OpsError> {
         if self.engine.image(image).await?.is_none() {
             self.load(image, format!("{}:{word}", name.repository())).await?;
         }

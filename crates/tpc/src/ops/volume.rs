@@ -39,7 +39,8 @@ pub(super) fn size(path: &Path) -> u64 {
 /// Makes `to` the same as `from`, copying only what has changed since `copied` was filled. Synced at the end.
 pub(super) fn copy(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), OpsError> {
     copy_entry(from, to, Path::new(""), copied)?;
-    File::open(to).and_then(|directory| rustix::fs::syncfs(&directory).map_err(io::Error::from))
+    File::open(to)
+        .and_then(|directory| rustix::fs::syncfs(&directory).map_err(io::Error::from))
         .map_err(OpsError::file("write", to))
 }
 
@@ -48,7 +49,9 @@ fn copy_entry(from: &Path, to: &Path, below: &Path, copied: &mut Copied) -> Resu
     let target = to.join(below);
     let metadata = match fs::symlink_metadata(&source) {
         // The old version still runs: what it removes meanwhile is not to be copied.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !below.as_os_str().is_empty() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !below.as_os_str().is_empty() => {
+            return Ok(());
+        }
         metadata => metadata.map_err(OpsError::file("read", &source))?,
     };
     let kind = metadata.file_type();
@@ -121,13 +124,11 @@ fn like(metadata: &Metadata, target: &Path) -> Result<(), OpsError> {
 
 fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, OpsError> {
     let read = fs::read_dir(directory).map_err(OpsError::file("read", directory))?;
-    read.map(|entry| entry.map(|entry| entry.file_name()).map_err(OpsError::file("read", directory))).collect()
+    read.map(|entry| entry.map(|entry| entry.file_name()).map_err(OpsError::file("read", directory)))
+        .collect()
 }
 
-fn names_of_extra(
-    target: &Path,
-    wanted: &[std::ffi::OsString],
-) -> Result<Vec<std::ffi::OsString>, OpsError> {
+fn names_of_extra(target: &Path, wanted: &[std::ffi::OsString]) -> Result<Vec<std::ffi::OsString>, OpsError> {
     Ok(names(target)?.into_iter().filter(|name| !wanted.contains(name)).collect())
 }
 

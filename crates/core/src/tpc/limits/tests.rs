@@ -14,13 +14,18 @@ const MACHINE: Machine = Machine { processors: 4, memory: 8 << 30, disk: 32 << 3
 
 #[test]
 fn a_share_of_the_processors_is_a_percentage_of_the_whole_machine() {
-    for (text, tenths, shown) in
-        [("20%", 200, "20%"), ("20", 200, "20%"), ("12.5%", 125, "12.5%"), ("100%", 1000, "100%"), ("1%", 10, "1%")]
-    {
+    for (text, tenths, shown) in [
+        ("20%", 200, "20%"),
+        ("20", 200, "20%"),
+        ("12.5%", 125, "12.5%"),
+        ("100%", 1000, "100%"),
+        ("1%", 10, "1%"),
+    ] {
         let cpu: Cpu = text.parse().unwrap();
         assert_eq!((cpu.tenths(), cpu.to_string().as_str()), (tenths, shown));
     }
-    for bad in ["", "%", "0", "0.9%", "101%", "-1", "+5", "5%%", "1.25%", "1e1", "4294967297%", "half", "5 %"] {
+    for bad in ["", "%", "0", "0.9%", "101%", "-1", "+5", "5%%", "1.25%", "1e1", "4294967297%", "half", "5 %"]
+    {
         assert!(bad.parse::<Cpu>().is_err(), "{bad:?} was taken");
     }
     assert_eq!("20%".parse::<Cpu>().unwrap().nano_cpus(4), 800_000_000);

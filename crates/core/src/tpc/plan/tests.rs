@@ -181,20 +181,25 @@ fn all_facts() -> impl Iterator<Item = Facts> {
 fn before(operation: Operation, facts: Facts) -> World {
     match operation {
         Operation::Install => nothing(),
-        Operation::Restore if facts.older => World { record: Some(NEW), store: BTreeSet::from([NEW]), ..installed(OLD) },
-        Operation::Restore => World {
-            volume: Some(NEW),
-            record: Some(NEW),
-            store: BTreeSet::from([NEW]),
-            ..nothing()
-        },
+        Operation::Restore if facts.older => {
+            World { record: Some(NEW), store: BTreeSet::from([NEW]), ..installed(OLD) }
+        }
+        Operation::Restore => {
+            World { volume: Some(NEW), record: Some(NEW), store: BTreeSet::from([NEW]), ..nothing() }
+        }
         Operation::Rollback => World { store: BTreeSet::from([OLD, NEW]), ..installed(OLD) },
         Operation::Upgrade | Operation::Uninstall | Operation::Save | Operation::Resources => installed(OLD),
     }
 }
 
 /// Recovers a world, dying once more after `dies` of the recovery's own steps.
-fn settle(world: &mut World, before: &World, at: (Operation, Facts), progress: &Progress, dies: Option<usize>) {
+fn settle(
+    world: &mut World,
+    before: &World,
+    at: (Operation, Facts),
+    progress: &Progress,
+    dies: Option<usize>,
+) {
     for limit in dies.into_iter().chain([usize::MAX]) {
         match recover(progress) {
             Recovery::Finish(steps) => {
@@ -215,7 +220,9 @@ fn settle(world: &mut World, before: &World, at: (Operation, Facts), progress: &
 #[test]
 fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
     let mut killed = 0;
-    for (operation, facts) in Operation::ALL.into_iter().flat_map(|op| all_facts().map(move |facts| (op, facts))) {
+    for (operation, facts) in
+        Operation::ALL.into_iter().flat_map(|op| all_facts().map(move |facts| (op, facts)))
+    {
         let at = (operation, facts);
         let before = before(operation, facts);
         let steps = plan(operation, &facts);
@@ -236,7 +243,10 @@ fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
                     settle(&mut settled, &before, at, &progress, dies);
                     let went_on = matches!(recover(&progress), Recovery::Finish(_));
                     let expected = if went_on { &after } else { &before };
-                    assert_eq!(&settled, expected, "{operation} {facts:?} after {done} of {steps:?}, begun {begun}");
+                    assert_eq!(
+                        &settled, expected,
+                        "{operation} {facts:?} after {done} of {steps:?}, begun {begun}"
+                    );
                     killed += 1;
                 }
             }
@@ -249,7 +259,9 @@ fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
 fn a_plan_that_ran_to_its_end_leaves_the_new_version_alone() {
     for facts in all_facts() {
         let mut world = nothing();
-        plan(Operation::Install, &facts).into_iter().for_each(|step| world.forward(Operation::Install, facts, step));
+        plan(Operation::Install, &facts)
+            .into_iter()
+            .for_each(|step| world.forward(Operation::Install, facts, step));
         assert_eq!(world, World { limits: OLD, ..installed(NEW) });
         let mut world = installed(OLD);
         plan(Operation::Uninstall, &facts)
@@ -287,7 +299,9 @@ fn an_upgrade_checks_before_it_stops_and_lets_go_last() {
 #[test]
 fn no_step_is_in_a_plan_twice_and_each_has_a_name_of_its_own() {
     let mut words = BTreeSet::new();
-    for (operation, facts) in Operation::ALL.into_iter().flat_map(|op| all_facts().map(move |facts| (op, facts))) {
+    for (operation, facts) in
+        Operation::ALL.into_iter().flat_map(|op| all_facts().map(move |facts| (op, facts)))
+    {
         let steps = plan(operation, &facts);
         let distinct: BTreeSet<_> = steps.iter().map(|step| step.word()).collect();
         assert_eq!(distinct.len(), steps.len(), "{operation}: {steps:?}");
