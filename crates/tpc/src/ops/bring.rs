@@ -1,7 +1,9 @@
 //! The image of an installation or upgrade, from wherever it is into the store; and the record that comes of it.
 
+use switchyard_core::ImageId;
+use switchyard_core::tpc::Reference;
 use switchyard_core::tpc::{Limits, Operation, Source};
-use switchyard_core::{ImageId, ImageName};
+use switchyard_engine::{RegistryLogin, docker_config};
 
 use super::api::SourceRequest;
 use super::execute::Live;
@@ -101,20 +103,34 @@ impl<S: Services> Tpcm<S> {
             return Err(OpsError::NotOneImage { count: 0, names: String::new() });
         };
         live.progress.message(&format!("pulling {reference}"));
-        let known = |names: &[ImageName]| names.to_vec();
-        let login = request.username.clone().zip(request.login.password.clone());
+        let given = request.username.clone().zip(request.login.password.clone());
+        let login = match given {
+            Some((username, password)) => Some(RegistryLogin::Password { username, password }),
+            None => registry_login(reference)?,
+        };
         let digest = self.engine.resolve(reference, login.as_ref()).await?;
-        let image = self.engine.pull(reference, &digest, login.as_ref()).await?;
-        let names = self.engine.image(&image).await?.map(|image| known(&image.names)).unwrap_or_default();
-        let saved = self.save_images(std::slice::from_ref(&image)).await;
-        // The name of the registry goes: SONiC's own features and TPCs are found by other names.
-        for name in names.iter().filter(|name| name.repository() == reference.repository()) {
-            if matches!(name, ImageName::Pinned(..)) && names.len() > 1 {
-                self.engine.untag(name).await?;
-            }
+        if let Some(wanted) = request.sha256
+            && digest.to_string() != format!("sha256:{wanted}")
+        {
+            return Err(OpsError::WrongManifest {
+                reference: reference.to_string(),
+                wanted: wanted.to_string(),
+                digest,
+            });
         }
+        let (progress, mut before) = (&mut *live.progress, 0);
+        let mut tell = |done: u64, total: u64| {
+            progress.total(Some(total));
+            progress.advance(done.saturating_sub(before));
+            before = done.max(before);
+        };
+        let pulled = self.engine.pull(reference, &digest, login.as_ref(), &mut tell).await?;
+        let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
+        // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
+        // brings it back under a name of ours. One that somebody else has named or uses stays.
+        self.engine.untag(&pulled.name).await?;
         saved?;
-        Ok((image, Some(digest.to_string())))
+        Ok((pulled.id, Some(digest.to_string())))
     }
 
     /// Whether the image may be installed, and there is room for it twice: here, and in the SONiC image to come.
@@ -170,4 +186,10 @@ fn version_of(image: &StoredImage) -> Option<String> {
     let text = versions.next().or_else(label)?;
     let clean: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
     (!clean.is_empty()).then_some(clean)
+}
+
+/// What `docker login` left for this registry.
+fn registry_login(reference: &Reference) -> Result<Option<RegistryLogin>, OpsError> {
+    let home = std::env::home_dir().unwrap_or_else(|| "/root".into());
+    Ok(docker_config(&home.join(".docker/config.json"), reference)?)
 }

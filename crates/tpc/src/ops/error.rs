@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use switchyard_core::Digest;
 use switchyard_core::tpc::{ArgsError, NotAdmitted, Operation, Step, TpcName};
-use switchyard_engine::EngineError;
+use switchyard_engine::{EngineError, LoginError, PullError};
 use switchyard_sonic::SonicError;
 
 use crate::archive::ArchiveError;
@@ -46,6 +47,22 @@ pub enum OpsError {
     /// The engine has a problem.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The registry, or the engine about it.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// What `docker login` left.
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    /// The registry has something else under that name.
+    #[error("{reference} is {digest} in its registry, not sha256:{wanted} as --sha256 says")]
+    WrongManifest {
+        /// What was asked for.
+        reference: String,
+        /// What it was to be.
+        wanted: String,
+        /// What it is.
+        digest: Digest,
+    },
     /// systemd or a database has a problem.
     #[error(transparent)]
     Switch(#[from] SonicError),
