@@ -24,6 +24,7 @@ const TOOLS: [(&str, &str); 15] = [
     ("iptables", "iptables"),
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
+    ("sshd", "openssh-server"),
     ("busybox", "busybox-static"),
     ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),

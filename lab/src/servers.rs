@@ -43,7 +43,16 @@ impl Servers {
         {
             command::run("docker", &["rm", "--force", "--volumes", &container])?;
             let label = "--label=switchyard.lab=servers";
-            docker(&["run", "--detach", "--init", label, "--name", &container, &image, "/usr/lib/lab/start"])?;
+            docker(&[
+                "run",
+                "--detach",
+                "--init",
+                label,
+                "--name",
+                &container,
+                &image,
+                "/usr/lib/lab/start",
+            ])?;
         }
         let address = docker(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", &container])?;
         let servers = Servers { container, address };
@@ -72,7 +81,8 @@ impl Servers {
         let draft = Machine::path(&format!("build/{}-{name}", self.container));
         fs::create_dir_all(Machine::path("build"))?;
         switch.copy_out(path, &draft.to_string_lossy())?;
-        let copied = docker(&["cp", &draft.to_string_lossy(), &format!("{}:/srv/files/{name}", self.container)]);
+        let copied =
+            docker(&["cp", &draft.to_string_lossy(), &format!("{}:/srv/files/{name}", self.container)]);
         fs::remove_file(&draft)?;
         copied.map(drop)
     }
@@ -114,7 +124,10 @@ fn build(start: &Path, name: &str) -> Result<()> {
     let into = format!("--customize-hook=copy-in {} /usr/lib/lab", start.display());
     let make = "--customize-hook=mkdir -p \"$1/usr/lib/lab\"";
     let include = format!("--include={PACKAGES}");
-    ok("mmdebstrap", &["--quiet", "--variant=minbase", &include, make, &into, SUITE, &tar.to_string_lossy()])?;
+    ok(
+        "mmdebstrap",
+        &["--quiet", "--variant=minbase", &include, make, &into, SUITE, &tar.to_string_lossy()],
+    )?;
     docker(&["import", &tar.to_string_lossy(), name])?;
     fs::remove_file(&tar).with_context(|| format!("cannot remove {}", tar.display()))
 }

@@ -68,7 +68,11 @@ mod tests {
         for (environment, running, expected) in [
             ("", "202511.7", NextBoot::Same),
             ("", "202505.1", NextBoot::Other("202511.7".to_owned())),
-            ("# GRUB Environment Block\nsaved_entry=1\n#####", "202511.7", NextBoot::Other("202505.1".to_owned())),
+            (
+                "# GRUB Environment Block\nsaved_entry=1\n#####",
+                "202511.7",
+                NextBoot::Other("202505.1".to_owned()),
+            ),
             ("saved_entry=1\nnext_entry=0\n", "202511.7", NextBoot::Same),
             ("saved_entry=0\nnext_entry=\n", "202511.7", NextBoot::Same),
             ("saved_entry=SONiC-OS-202505.1\n", "202505.1", NextBoot::Same),

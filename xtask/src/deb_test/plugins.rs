@@ -12,7 +12,11 @@ const PYTHON: &str = "/usr/bin/python3";
 
 /// What is typed, and what tpcm gets: each argument in brackets.
 const CLICK: [(&str, &[&str], &str); 6] = [
-    ("config", &["tpcm", "install", "a", "http://x", "--args", "-e A=b", "-y"], "[install][a][http://x][--args][-e A=b][-y]"),
+    (
+        "config",
+        &["tpcm", "install", "a", "http://x", "--args", "-e A=b", "-y"],
+        "[install][a][http://x][--args][-e A=b][-y]",
+    ),
     ("config", &["tpcm", "install", "--help"], "[install][--help]"),
     ("config", &["tpcm", "uninstall", "a", "--", "$(reboot)"], "[uninstall][a][$(reboot)]"),
     ("show", &["tpcm"], "[list]"),
@@ -28,7 +32,10 @@ const KLISH: [(&[&str], &str); 5] = [
         &["install", "name=a", "source=/x", "protocol=scp", "server=h", "username=me", "args=-e A=b"],
         "[install][-y][--protocol=scp][--server=h][--username=me][--args=-e A=b][--][a][/x]",
     ),
-    (&["upgrade", "name=a", "source=--purge", "flag=skip-data"], "[upgrade][-y][--skip_data][--][a][--purge]"),
+    (
+        &["upgrade", "name=a", "source=--purge", "flag=skip-data"],
+        "[upgrade][-y][--skip_data][--][a][--purge]",
+    ),
     (&["resources", "name=a", "cpu=20%", "memory=", "disk="], "[resources][-y][--cpu=20%][--][a]"),
 ];
 
@@ -46,7 +53,8 @@ pub(super) fn check(packaging: &Path, scratch: &Path) -> Result<()> {
             run("env", &line).context("install Debian's python3-click")
         };
         for (program, typed, wanted) in CLICK {
-            let (host, click, plugin) = (path("tests/click/host.py"), path("click"), format!("{program}_tpcm"));
+            let (host, click, plugin) =
+                (path("tests/click/host.py"), path("click"), format!("{program}_tpcm"));
             let output = said(&host, &[&[&*click, &plugin], typed].concat())?;
             ensure!(
                 output.text() == wanted && output.status == 13,

@@ -10,7 +10,11 @@ use switchyard_lab::command::{run, step};
 const MODELS: [(&str, &[&str]); 2] = [
     (
         "yang",
-        &["tests/yang/sonic-types.yang", "tests/yang/sonic-feature.yang", "yang/sonic-feature-switchyard.yang"],
+        &[
+            "tests/yang/sonic-types.yang",
+            "tests/yang/sonic-feature.yang",
+            "yang/sonic-feature-switchyard.yang",
+        ],
     ),
     ("yang-tpc", &["yang/sonic-tpc.yang"]),
 ];

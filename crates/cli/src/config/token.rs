@@ -17,7 +17,9 @@ use crate::terminal;
 pub(super) fn read(source: &TokenSource) -> Result<Token, Stop> {
     let text = match &source.token_file {
         Some(path) => from_file(path)?,
-        None if source.token_stdin => terminal::bounded(io::stdin(), TOKEN_MAX).map_err(|error| failed("read", "-", error))?,
+        None if source.token_stdin => {
+            terminal::bounded(io::stdin(), TOKEN_MAX).map_err(|error| failed("read", "-", error))?
+        }
         None if terminal::is_there() => from_terminal()?,
         None => {
             return Err(CliError::Usage(

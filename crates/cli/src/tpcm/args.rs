@@ -78,7 +78,9 @@ What was given at install (arguments, limits, order) stays unless it is given ag
         consent: Consent,
     },
     /// Change the limits of a container; it goes on running
-    #[command(after_help = "Examples:\n  tpcm resources monitor --cpu 50% --memory 512M\n  tpcm resources monitor --disk 2G")]
+    #[command(
+        after_help = "Examples:\n  tpcm resources monitor --cpu 50% --memory 512M\n  tpcm resources monitor --disk 2G"
+    )]
     Resources {
         #[command(flatten)]
         name: Name,
@@ -108,7 +110,9 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     #[command(hide = true)]
     Stop(Name),
     /// Write one container as a docker-save archive, or all with their data for an ONIE net-install
-    #[command(after_help = "Examples:\n  tpcm export monitor /media/usb/monitor.tar\n  tpcm export --all /media/usb/tpcs.tar")]
+    #[command(
+        after_help = "Examples:\n  tpcm export monitor /media/usb/monitor.tar\n  tpcm export --all /media/usb/tpcs.tar"
+    )]
     Export(Export),
     /// Bring back what `export --all` wrote
     Import {

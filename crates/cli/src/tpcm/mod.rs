@@ -157,12 +157,7 @@ async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
 
 fn settings(args: &Tpcm, dry_run: bool) -> Settings {
     let command: Vec<String> = std::env::args().take(3).collect();
-    Settings {
-        dry_run,
-        wait: !args.no_wait,
-        command: command.join(" "),
-        ..Settings::default()
-    }
+    Settings { dry_run, wait: !args.no_wait, command: command.join(" "), ..Settings::default() }
 }
 
 fn parse(name: &Name) -> Result<TpcName, CliError> {
@@ -184,7 +179,8 @@ fn confirm(consent: Consent, question: &str) -> Result<(), CliError> {
         return Ok(());
     }
     if !terminal::is_there() {
-        let text = "there is no terminal to ask at, and nothing was changed: say -y if it is meant".to_owned();
+        let text =
+            "there is no terminal to ask at, and nothing was changed: say -y if it is meant".to_owned();
         return Err(CliError::NotConfirmed(text));
     }
     let failed = |source| CliError::File { action: "read", path: PathBuf::from("the terminal"), source };

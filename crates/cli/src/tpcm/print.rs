@@ -130,7 +130,8 @@ fn limits(limits: Limits, usage: &Usage) {
     let held = usage.throttled.zip(usage.periods).filter(|(_, periods)| *periods > 0);
     let held = held.map_or_else(String::new, |(times, of)| format!("; held back in {times} of {of} periods"));
     field("processors", &format!("at most {} of the machine{held}", limits.cpu));
-    let most = limits.memory.map_or_else(|| "no limit of its own".to_owned(), |most| format!("at most {most}"));
+    let most =
+        limits.memory.map_or_else(|| "no limit of its own".to_owned(), |most| format!("at most {most}"));
     let now = usage.memory.map_or_else(String::new, |now| format!("; {} now", human(now)));
     let peak = usage.memory_peak.map_or_else(String::new, |peak| format!(", {} at its peak", human(peak)));
     let kills = match usage.oom_kills {
@@ -139,8 +140,10 @@ fn limits(limits: Limits, usage: &Usage) {
     };
     field("memory", &format!("{most}{now}{peak}{kills}"));
     let most = limits.disk.map_or_else(|| "no limit of its own".to_owned(), |most| format!("at most {most}"));
-    let layer = usage.layer.map_or_else(String::new, |layer| format!(", {} in its writable layer", human(layer)));
-    let how = if usage.disk_enforced.is_empty() { String::new() } else { format!("; {}", usage.disk_enforced) };
+    let layer =
+        usage.layer.map_or_else(String::new, |layer| format!(", {} in its writable layer", human(layer)));
+    let how =
+        if usage.disk_enforced.is_empty() { String::new() } else { format!("; {}", usage.disk_enforced) };
     field("disk", &format!("{most}; {} in its volume{layer}{how}", human(usage.volume)));
 }
 

@@ -21,8 +21,11 @@ pub(super) fn source(from: &From) -> Result<SourceRequest, CliError> {
         username: from.username.clone(),
     };
     let source = Source::parse(&from.source, &options).map_err(|error| bad(&error))?;
-    let here = std::env::current_dir()
-        .map_err(|source| CliError::File { action: "find", path: ".".into(), source })?;
+    let here = std::env::current_dir().map_err(|source| CliError::File {
+        action: "find",
+        path: ".".into(),
+        source,
+    })?;
     let sha256 = from.sha256.as_deref().map(Sha256::parse).transpose().map_err(|error| bad(&error))?;
     let mut request = SourceRequest::new(source.absolute(&here.to_string_lossy()));
     request.sha256 = sha256;

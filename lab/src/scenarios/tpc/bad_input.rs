@@ -60,7 +60,9 @@ fn archives(switch: &Switch) -> Result<()> {
 fn names(switch: &Switch) -> Result<()> {
     tell(switch, || {
         let file = make_file(switch, "", "1")?;
-        for name in ["../x", "-x", "Story", "a/b", "x.service", "tpcm", "docker", "..", "a b", &"n".repeat(70)] {
+        for name in
+            ["../x", "-x", "Story", "a/b", "x.service", "tpcm", "docker", "..", "a b", &"n".repeat(70)]
+        {
             let line = format!("install '{file}' -y -- '{name}'");
             let line = if name.starts_with('-') { line } else { format!("install '{name}' {file} -y") };
             let output = switch.refused(&format!("tpcm {line}"))?;
@@ -89,7 +91,10 @@ fn tags(switch: &Switch) -> Result<()> {
         let after = switch.ok("docker inspect --format '{{.Id}}' docker-snmp:latest")?;
         ensure!(before == after, "docker-snmp:latest was {before} and is {after}");
         let repositories = switch.ok("docker inspect --format '{{.RepoTags}}' tpc/story")?;
-        ensure!(repositories.starts_with("[tpc/story:") && !repositories.contains(' '), "its names are {repositories}");
+        ensure!(
+            repositories.starts_with("[tpc/story:") && !repositories.contains(' '),
+            "its names are {repositories}"
+        );
         Ok(())
     })
 }

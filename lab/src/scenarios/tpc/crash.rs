@@ -11,7 +11,10 @@ use crate::switch::Switch;
 pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: an upgrade killed before and after its decision is undone, or finished", upgrade_once),
     long_story("tpcm: an install killed at every step leaves all or nothing", install),
-    long_story("tpcm: an upgrade killed at every step leaves the old or the new version with its data", upgrade),
+    long_story(
+        "tpcm: an upgrade killed at every step leaves the old or the new version with its data",
+        upgrade,
+    ),
     long_story("tpcm: an uninstallation killed at every step leaves all or nothing", uninstall),
     long_story("tpcm: a save killed at every step loses nothing", save),
     long_story("tpcm: an upgrade that loses power at every step leaves one version with its data", power),
@@ -30,7 +33,12 @@ fn steps(switch: &Switch, line: &str) -> Result<Vec<String>> {
 /// Runs `tpcm` so that it is killed there, and insists that it was.
 fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
     let output = switch.sh(&format!("SWITCHYARD_TPC_FAIL={step}:{place} tpcm {line}"))?;
-    ensure!(output.status == 137, "at {step}:{place}, `{line}` ended with {}: {}", output.status, output.stderr);
+    ensure!(
+        output.status == 137,
+        "at {step}:{place}, `{line}` ended with {}: {}",
+        output.status,
+        output.stderr
+    );
     Ok(())
 }
 
@@ -39,11 +47,13 @@ fn nothing_left(switch: &Switch, at: &str) -> Result<()> {
     let names: Vec<String> =
         serde_json::from_str(&switch.ok("tpcm list -o json | jq -c '[.[].name]'")?).context("tpcm list")?;
     let told: &[&str] = if names.is_empty() { &[] } else { &["story"] };
-    let containers = switch.ok("docker ps --all --format '{{.Names}}' | grep -E '^story|BEFORE' | sort; true")?;
+    let containers =
+        switch.ok("docker ps --all --format '{{.Names}}' | grep -E '^story|BEFORE' | sort; true")?;
     let units = switch.ok("ls /etc/systemd/system | grep '^story' | sed 's/.service$//'; true")?;
     ensure!(containers == told.join("\n"), "{at}: containers {containers:?}, told of {told:?}");
     ensure!(units == told.join("\n"), "{at}: units {units:?}, told of {told:?}");
-    let litter = switch.ok("cd /host/tpc/.store && ls journal tmp 2> /dev/null | grep -v ':$' | grep .; true")?;
+    let litter =
+        switch.ok("cd /host/tpc/.store && ls journal tmp 2> /dev/null | grep -v ':$' | grep .; true")?;
     ensure!(litter.is_empty(), "{at}: left in the store: {litter}");
     let verified = switch.sh("tpcm verify")?;
     ensure!(verified.success(), "{at}: tpcm verify: {}", verified.stdout);

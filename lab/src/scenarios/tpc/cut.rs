@@ -43,7 +43,8 @@ impl CutServer {
         switch.copy_out(file, &copy.to_string_lossy())?;
         let content = fs::read(&copy).context("the file to serve")?;
         fs::remove_file(&copy)?;
-        let listener = TcpListener::bind((address, 0)).with_context(|| format!("cannot listen at {address}"))?;
+        let listener =
+            TcpListener::bind((address, 0)).with_context(|| format!("cannot listen at {address}"))?;
         let address = listener.local_addr()?;
         let state = Arc::new(State {
             content,

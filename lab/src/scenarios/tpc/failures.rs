@@ -65,7 +65,8 @@ fn hooks(switch: &Switch) -> Result<()> {
         let two = make_file(switch, "-H", "2")?;
         let pre = "/host/tpc/story/hook/pre.sh";
         switch.ok(&format!("cp -a {pre} /root/story-pre.sh"))?;
-        for (script, words) in [("echo no luck; exit 7", "no luck"), ("while :; do sleep 1; done", "pre.sh")] {
+        for (script, words) in [("echo no luck; exit 7", "no luck"), ("while :; do sleep 1; done", "pre.sh")]
+        {
             switch.write(pre, &format!("#!/bin/sh\n{script}\n"))?;
             fails(switch, &format!("upgrade story {two} -y"), code::HOOK, words)?;
         }
@@ -144,7 +145,12 @@ fn disk_full(switch: &Switch) -> Result<()> {
             if output.success() {
                 return runs(switch, "story", "2");
             }
-            ensure!(output.status == code::NO_SPACE, "with {megabytes} MB: {} {}", output.status, output.stderr);
+            ensure!(
+                output.status == code::NO_SPACE,
+                "with {megabytes} MB: {} {}",
+                output.status,
+                output.stderr
+            );
             still(switch)
         })();
         let cleaned = switch.ok(

@@ -31,7 +31,9 @@ fn has(switch: &Switch, data: &str) -> Result<()> {
     runs(switch, "story", "1")?;
     let found = switch.ok(LAYER)?;
     ensure!(found == data, "its data is {found:?} instead of {data:?}");
-    let made = switch.ok("docker exec story sh -c 'echo $COLOUR'; docker inspect --format '{{.HostConfig.Memory}}' story")?;
+    let made = switch.ok(
+        "docker exec story sh -c 'echo $COLOUR'; docker inspect --format '{{.HostConfig.Memory}}' story",
+    )?;
     ensure!(made == "blue\n67108864", "it was made with {made:?}");
     Ok(())
 }
@@ -81,7 +83,9 @@ fn save(switch: &Switch) -> Result<()> {
         ensure!(show(switch, "story")?["saved"] == saved, "it was saved although the same image boots next");
         switch.ok("docker exec story sh -c 'echo newest > /data/file'")?;
         choose(switch, 1)?;
-        switch.wait_until("it is saved for the next image", SOON, || Ok(show(switch, "story")?["saved"] != saved))
+        switch.wait_until("it is saved for the next image", SOON, || {
+            Ok(show(switch, "story")?["saved"] != saved)
+        })
     });
     switch.ok("rm -rf /host/grub")?;
     told
@@ -104,7 +108,8 @@ fn export_one(switch: &Switch) -> Result<()> {
         switch.ok("docker exec story sh -c 'echo later > /data/file'")?;
         tpcm(switch, "uninstall story --purge -y")?;
         let loaded = switch.ok("docker load --quiet --input /root/story-one.tar")?;
-        let data = switch.ok("docker run --rm --network none $(docker images -q tpc/story) cat /data/file")?;
+        let data =
+            switch.ok("docker run --rm --network none $(docker images -q tpc/story) cat /data/file")?;
         ensure!(data == "layer", "the archive ({loaded}) has {data}");
         switch.ok("docker rmi $(docker images --format '{{.Repository}}:{{.Tag}}' tpc/story) > /dev/null")?;
         // And tpcm takes it as well.
@@ -121,7 +126,9 @@ fn other_image(switch: &Switch) -> Result<()> {
     let told = tell(switch, || {
         begin(switch)?;
         choose(switch, 1)?;
-        switch.wait_until("it is saved for the next image", SOON, || Ok(show(switch, "story")?["saved"].is_string()))?;
+        switch.wait_until("it is saved for the next image", SOON, || {
+            Ok(show(switch, "story")?["saved"].is_string())
+        })?;
         // Written after that; what is left is saved when the switch goes down.
         switch.ok("docker exec story sh -c 'echo last > /data/file'")?;
         let stored = "cd /host/tpc/.store/layers && find . -type f -exec stat -c '%n %Y' {} + | sort";
@@ -140,7 +147,10 @@ fn other_image(switch: &Switch) -> Result<()> {
         switch.wait_text("systemctl is-active story.service", "active", SOON)?;
         has(switch, "on-second\nsecond")?;
         let older = show(switch, "story")?["older"].clone();
-        ensure!(older.as_array().is_some_and(|states| !states.is_empty()), "the older state is not kept: {older}");
+        ensure!(
+            older.as_array().is_some_and(|states| !states.is_empty()),
+            "the older state is not kept: {older}"
+        );
         tpcm(switch, "prune -y")?;
         let older = show(switch, "story")?["older"].clone();
         ensure!(older == serde_json::json!([]), "prune left {older}");

@@ -76,10 +76,14 @@ fn parameters(switch: &Switch) -> Result<()> {
             inside == "hello world\ntpc\n/config/sonic_version.yml\nboth",
             "the container was made with other arguments: {inside}"
         );
-        let facts = switch.ok("docker inspect --format '{{.HostConfig.NetworkMode}} {{.HostConfig.Memory}}' story")?;
+        let facts = switch
+            .ok("docker inspect --format '{{.HostConfig.NetworkMode}} {{.HostConfig.Memory}}' story")?;
         ensure!(facts == "host 67108864", "network and memory are {facts}");
         let after = switch.ok("systemctl show --value --property=After story.service")?;
-        ensure!(after.contains("snmp.service") && after.contains("docker.service"), "it starts after {after}");
+        ensure!(
+            after.contains("snmp.service") && after.contains("docker.service"),
+            "it starts after {after}"
+        );
         tpcm(switch, "uninstall story --purge -y")?;
 
         tpcm(switch, &format!("install story {file} --no-shared -y -o json"))?;
@@ -112,12 +116,10 @@ fn uninstall(switch: &Switch) -> Result<()> {
         tpcm(switch, "uninstall story --dry-run")?;
         runs(switch, "story", "1")?;
         tpcm(switch, "uninstall story -y")?;
-        let left = switch.ok(
-            "docker ps --all --quiet --filter name=^story$
+        let left = switch.ok("docker ps --all --quiet --filter name=^story$
              docker images --quiet tpc/story
              ls /etc/systemd/system | grep story
-             systemctl list-units --all --plain --no-legend 'story*'; true",
-        )?;
+             systemctl list-units --all --plain --no-legend 'story*'; true")?;
         ensure!(left.is_empty(), "left after the uninstallation: {left}");
         let data = switch.ok("cat /host/tpc/story/data")?;
         ensure!(data == "precious", "without --purge the data stays, and is {data}");
@@ -245,9 +247,8 @@ fn lock(switch: &Switch) -> Result<()> {
         let (one, two) = (make_file(switch, "", "1")?, make_file(switch, "", "2")?);
         tpcm(switch, &format!("install story {one} -y"))?;
         // Somebody holds it, as another tpcm would.
-        let held = switch.sh(&format!(
-            "exec 9<> /host/tpc/.store/lock; flock 9; tpcm --no-wait upgrade story {two} -y"
-        ))?;
+        let held = switch
+            .sh(&format!("exec 9<> /host/tpc/.store/lock; flock 9; tpcm --no-wait upgrade story {two} -y"))?;
         ensure!(held.status == code::LOCKED, "the lock is held: {} {}", held.status, held.stderr);
         let both = switch.ok(&format!(
             "tpcm upgrade story {two} -y > /dev/null & first=$!
@@ -279,7 +280,8 @@ fn rows(switch: &Switch) -> Result<()> {
         // It enables and limits; it does not make.
         switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story-b' state enabled image story:1 > /dev/null; tpcm apply; true")?;
         ensure!(!switch.sh("docker inspect story-b")?.success(), "a row installed a container");
-        let more = switch.sh("sonic-db-cli CONFIG_DB HSET 'TPC|story' memory 900G > /dev/null; tpcm apply")?;
+        let more =
+            switch.sh("sonic-db-cli CONFIG_DB HSET 'TPC|story' memory 900G > /dev/null; tpcm apply")?;
         ensure!(more.status == code::LIMITS, "a row that asks for too much: {} {}", more.status, more.stderr);
         runs(switch, "story", "1")
     });

@@ -41,7 +41,8 @@ fn limits(switch: &Switch) -> Result<()> {
         switch.ok("touch /host/tpc/story/burn && systemctl restart story.service")?;
         switch.wait_until("it is said to be throttled", SOON, || {
             let usage = show(switch, "story")?["usage"].clone();
-            Ok(usage["throttled"].as_u64().is_some_and(|times| times > 0) && usage["remarks"].to_string().contains("processor"))
+            Ok(usage["throttled"].as_u64().is_some_and(|times| times > 0)
+                && usage["remarks"].to_string().contains("processor"))
         })?;
         // Dead because of its limit, and it says so.
         switch.ok("rm /host/tpc/story/burn; touch /host/tpc/story/eat")?;
@@ -51,7 +52,10 @@ fn limits(switch: &Switch) -> Result<()> {
         switch.wait_text("systemctl is-active story.service", "active", SOON)?;
 
         let enforced = show(switch, "story")?["usage"]["disk_enforced"].clone();
-        ensure!(enforced.as_str().is_some_and(|how| !how.is_empty()), "it is not said how disk is kept: {enforced}");
+        ensure!(
+            enforced.as_str().is_some_and(|how| !how.is_empty()),
+            "it is not said how disk is kept: {enforced}"
+        );
         runs(switch, "story", "1")
     })
 }
@@ -69,7 +73,8 @@ fn admission(switch: &Switch) -> Result<()> {
         tpcm(switch, "uninstall story-b --purge -y")?;
 
         // A machine's own defaults.
-        switch.write("/host/tpc/.store/defaults.json", r#"{ "limits": { "cpu": "5%", "memory": "24M" } }"#)?;
+        switch
+            .write("/host/tpc/.store/defaults.json", r#"{ "limits": { "cpu": "5%", "memory": "24M" } }"#)?;
         tpcm(switch, &format!("install story-b {file} -y"))?;
         let limits = show(switch, "story-b")?["limits"].clone();
         ensure!(limits["cpu"] == "5%" && limits["memory"] == "24M", "the defaults became {limits}");

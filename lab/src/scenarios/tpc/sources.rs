@@ -47,7 +47,8 @@ fn web(switch: &Switch) -> Result<()> {
 
         let private = format!("install story http://{address}/private/story.tar -y");
         refused(switch, &private, code::LOGIN, "401")?;
-        let login = format!("printf '%s\\n' '{PASSWORD}' | tpcm {private} --username {USER} --password-stdin");
+        let login =
+            format!("printf '%s\\n' '{PASSWORD}' | tpcm {private} --username {USER} --password-stdin");
         // Everybody on the way could read it.
         let clear = switch.refused(&login)?;
         ensure!(clear.status == code::NOT_TRUSTED, "in the clear: {} {}", clear.status, clear.stderr);
@@ -89,17 +90,13 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
         published(servers, switch, "1")?;
         let address = &servers.address;
         let (known, key) = (servers.give(switch, "known_hosts")?, servers.give(switch, "user_key")?);
-        let server = format!("--protocol {protocol} --server {address} --username {USER} /srv/files/story.tar -y");
+        let server =
+            format!("--protocol {protocol} --server {address} --username {USER} /srv/files/story.tar -y");
         let with_password = |line: &str, password: &str| {
             format!("printf '%s\\n' '{password}' | tpcm {line} --password-stdin")
         };
 
-        refused(
-            switch,
-            &format!("install story {server} --key {key}"),
-            code::NOT_TRUSTED,
-            "known_hosts",
-        )?;
+        refused(switch, &format!("install story {server} --key {key}"), code::NOT_TRUSTED, "known_hosts")?;
         let line = format!("install story {server} --known-hosts {known}");
         let wrong = switch.refused(&with_password(&line, "wrong"))?;
         ensure!(wrong.status == code::LOGIN, "a wrong password bears {}: {}", wrong.status, wrong.stderr);
@@ -115,7 +112,9 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
         // As a URL, with the known keys where ssh has them, and a password that everybody may see.
         switch.ok(&format!("mkdir -p /root/.ssh && cp {known} /root/.ssh/known_hosts"))?;
         let url = format!("install story {protocol}://{USER}@{address}/srv/files/story.tar -y");
-        let said = switch.sh(&format!("tpcm {url} --username {USER} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"))?;
+        let said = switch.sh(&format!(
+            "tpcm {url} --username {USER} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"
+        ))?;
         ensure!(said.success(), "{protocol} URL ended with {}: {}", said.status, said.stderr);
         ensure!(said.stderr.contains("list of processes"), "no word about --password: {}", said.stderr);
         runs(switch, "story", "1")?;
@@ -143,7 +142,8 @@ fn media(switch: &Switch) -> Result<()> {
         for (form, packers) in [("saved", &["gzip", "xz", "zstd"][..]), ("exported", &["gzip"])] {
             pack(switch, &format!("/root/story/{form}"), packers)?;
         }
-        for form in ["saved", "saved.as-gzip", "saved.as-xz", "saved.as-zstd", "exported", "exported.as-gzip"] {
+        for form in ["saved", "saved.as-gzip", "saved.as-xz", "saved.as-zstd", "exported", "exported.as-gzip"]
+        {
             let command = if form.starts_with("exported") { "--args '--entrypoint /app'" } else { "" };
             tpcm(switch, &format!("install story /root/story/{form} {command} -y"))?;
             runs(switch, "story", "1")?;
@@ -172,7 +172,8 @@ fn registry(switch: &Switch) -> Result<()> {
     tell_with(switch, |servers| {
         make(switch, "", "1")?;
         let (open, closed) = (format!("{}:5000", servers.address), format!("{}:5001", servers.address));
-        let login = format!("printf '%s' '{PASSWORD}' | docker login --username {USER} --password-stdin {closed}");
+        let login =
+            format!("printf '%s' '{PASSWORD}' | docker login --username {USER} --password-stdin {closed}");
         switch.ok(&login)?;
         let digest = switch.ok(&format!(
             "set -e
@@ -187,7 +188,10 @@ fn registry(switch: &Switch) -> Result<()> {
         tpcm(switch, &format!("install story {open}/story:1 -y"))?;
         runs(switch, "story", "1")?;
         let named = switch.ok("docker images --format '{{.Repository}}:{{.Tag}}'")?;
-        ensure!(!named.contains("/story:1") || !named.contains(&open), "a tag from outside is in the engine: {named}");
+        ensure!(
+            !named.contains("/story:1") || !named.contains(&open),
+            "a tag from outside is in the engine: {named}"
+        );
         tpcm(switch, "uninstall story --purge -y")?;
 
         tpcm(switch, &format!("install story {open}/story@{digest} -y"))?;
