@@ -67,7 +67,7 @@ impl<S: Services> Tpcm<S> {
         let downloads = self.layout.store().join("downloads");
         super::layout::create(&downloads, 0o700)?;
         let root = self.layout.root().to_owned();
-        let room = move || {
+        let room = move || -> std::io::Result<u64> {
             let space = rustix::fs::statvfs(&root)?;
             Ok(space.f_bavail.saturating_mul(space.f_frsize))
         };
@@ -83,7 +83,7 @@ impl<S: Services> Tpcm<S> {
             known_hosts: request.known_hosts.clone(),
             patience: Patience::default(),
         };
-        let fetched = fetch::fetch(&wanted, live.progress).await?;
+        let fetched = fetch::fetch(&wanted, &mut *live.progress).await?;
         live.progress.message("unpacking into the store");
         let bounds = Bounds::unpacked(self.free()?);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.

@@ -70,7 +70,7 @@ impl<S: Services> Tpcm<S> {
         layout::create(&self.layout.journals(), 0o700)?;
         while entry.progress.next().is_some() {
             if let Err(error) = self.step(&mut entry, live).await {
-                return Err(self.turn_back(&mut entry, live, error).await);
+                return Err(self.turn_back(&mut entry, live, &error).await.unwrap_or(error));
             }
         }
         entry.remove(&self.layout)?;
@@ -92,27 +92,27 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// What becomes of an operation that failed: the error to be told.
+    /// What becomes of an operation that failed; something worse than its error, if it comes to that.
     pub(super) async fn turn_back(
         &mut self,
         entry: &mut Entry,
         live: &mut Live<'_>,
-        error: OpsError,
-    ) -> OpsError {
+        error: &OpsError,
+    ) -> Option<OpsError> {
         match recover(&entry.progress) {
             Recovery::Finish(steps) => {
                 // The journal stays: whoever comes next goes on.
                 let _ = entry.write(&self.layout);
-                OpsError::Unfinished {
+                Some(OpsError::Unfinished {
                     name: entry.name.clone(),
                     operation: entry.operation,
                     step: steps.first().copied().unwrap_or(Step::Sweep),
                     cause: error.to_string(),
-                }
+                })
             }
             Recovery::Undo(steps) => match self.undo(entry, &steps, live).await {
-                Ok(()) => error,
-                Err(second) => self.give_up(entry, &error, &second),
+                Ok(()) => None,
+                Err(second) => Some(self.give_up(entry, error, &second)),
             },
         }
     }
@@ -178,7 +178,7 @@ impl<S: Services> Tpcm<S> {
                 Recovery::Finish(_) => {
                     while entry.progress.next().is_some() {
                         if let Err(error) = self.step(&mut entry, &mut live).await {
-                            return Err(self.turn_back(&mut entry, &mut live, error).await);
+                            return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
                         }
                     }
                     entry.remove(&self.layout)?;

@@ -48,7 +48,7 @@ impl<S: Services> Tpcm<S> {
     ) -> Result<Report, OpsError> {
         let UpgradeRequest { name, source, options, skip_data } = request;
         self.begin().await?;
-        let record = self.installed(&name)?;
+        let record = self.record(&name)?;
         let draft = self.draft(&source, Some(&record), &options)?;
         self.admitted_limits(&name, draft.limits)?;
         let facts = Facts { hooks: !skip_data, ..Facts::default() };
@@ -62,7 +62,7 @@ impl<S: Services> Tpcm<S> {
     /// Goes back to the version before, and to its data unless that is to stay as it is.
     pub async fn rollback(&mut self, name: &TpcName, keep_data: bool) -> Result<Report, OpsError> {
         self.begin().await?;
-        let record = self.installed(name)?;
+        let record = self.record(name)?;
         let mut back = record.before.clone().ok_or_else(|| OpsError::NothingBefore(name.clone()))?;
         back.limits = record.current.limits;
         self.admitted_limits(name, back.limits)?;
@@ -81,7 +81,7 @@ impl<S: Services> Tpcm<S> {
     /// Takes a container off the switch; its data only if that is asked for.
     pub async fn uninstall(&mut self, name: &TpcName, purge: bool) -> Result<Report, OpsError> {
         self.begin().await?;
-        let record = self.installed(name)?;
+        let record = self.record(name)?;
         let facts = Facts { purge, ..Facts::default() };
         let entry = self.entry(name, Operation::Uninstall, facts, Some(record)).await?;
         let mut quiet = Quiet;
@@ -106,7 +106,7 @@ impl<S: Services> Tpcm<S> {
         name: &TpcName,
         asked: Asked,
     ) -> Result<Report, OpsError> {
-        let record = self.installed(name)?;
+        let record = self.record(name)?;
         let limits = asked.over(record.current.limits);
         self.admitted_limits(name, limits)?;
         let mut entry =

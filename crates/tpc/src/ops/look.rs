@@ -116,9 +116,9 @@ impl<S: Services> Tpcm<S> {
         Some(format!("restarted; {}: {}", end.at, end.why))
     }
 
-    async fn usage(&mut self, record: &Record) -> Result<Usage, OpsError> {
+    pub(super) async fn usage(&mut self, record: &Record) -> Result<Usage, OpsError> {
         let name = &record.name;
-        let mut usage = Usage { disk_enforced: "measured every 30 s", ..Usage::default() };
+        let mut usage = Usage { disk_enforced: "measured every 60 s", ..Usage::default() };
         if record.current.limits.disk.is_none() {
             usage.disk_enforced = "no limit";
         }

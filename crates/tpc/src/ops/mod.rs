@@ -60,7 +60,7 @@ pub use unit::NOT_AGAIN;
 
 use std::path::PathBuf;
 
-use switchyard_core::tpc::{Defaults, Machine, TpcName, human};
+use switchyard_core::tpc::{Defaults, Machine, human};
 use switchyard_engine::Engine;
 use switchyard_sonic::Paths;
 
@@ -194,10 +194,5 @@ impl<S: Services> Tpcm<S> {
         let space =
             rustix::fs::statvfs(root).map_err(|error| OpsError::file("look at", root)(error.into()))?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
-    }
-
-    /// What is said to whoever types the name of a TPC that is not there.
-    fn installed(&self, name: &TpcName) -> Result<record::Record, OpsError> {
-        self.record(name)
     }
 }

@@ -9,12 +9,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::record::Record;
 use super::services::Services;
 use super::steps::{blocking, stop_time};
-use super::{NOT_AGAIN, OpsError, Tpcm, cgroup, layout, volume};
-use crate::ops::api::Usage;
+use super::{NOT_AGAIN, OpsError, Tpcm, layout, volume};
 
-/// How often the disk is measured. The kernel tells nobody that a directory grows, so this one thing is looked at again
-/// and again; only where a limit is set.
-const MEASURE: Duration = Duration::from_secs(30);
+/// How often the disk and the kernel's counters are looked at. Nobody is told by the kernel that a directory grows or that
+/// a group is held back, so these are looked at again and again, if seldom.
+pub(super) const MEASURE: Duration = Duration::from_secs(60);
 
 /// So many ends of runs are remembered.
 const ENDS_MAX: usize = 20;
@@ -46,17 +45,17 @@ impl<S: Services> Tpcm<S> {
         self.tell(name).await;
         let engine = self.engine.clone();
         let mut end = std::pin::pin!(engine.wait_end(name.as_str()));
-        let mut warned = false;
+        let mut remarks = Vec::new();
         let mut measure = tokio::time::interval(MEASURE);
         measure.reset();
         loop {
             tokio::select! {
                 ended = &mut end => {
                     let code = ended?.code;
-                    let usage = self.last_usage(name).await;
                     let why = self.why_ended(name, code).await;
-                    let limits = why.contains("--memory") || !usage.is_empty();
-                    self.ended(name, [vec![why], usage].concat().join("; "), limits);
+                    let limits = why.contains("--memory") || !remarks.is_empty();
+                    remarks.insert(0, why);
+                    self.ended(name, remarks.join("; "), limits);
                     self.tell(name).await;
                     return Ok(u8::try_from(code).unwrap_or(u8::MAX));
                 }
@@ -65,8 +64,8 @@ impl<S: Services> Tpcm<S> {
                     self.tell(name).await;
                     return Ok(0);
                 }
-                _ = measure.tick(), if record.current.limits.disk.is_some() => {
-                    // The limit may have been changed meanwhile.
+                _ = measure.tick() => {
+                    // The limits may have been changed meanwhile.
                     let Some(now) = Record::load(&self.layout, name)? else { continue };
                     if let Some(why) = self.over_its_disk(&now).await {
                         self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
@@ -74,7 +73,12 @@ impl<S: Services> Tpcm<S> {
                         self.tell(name).await;
                         return Ok(NOT_AGAIN);
                     }
-                    warned = self.warn_of_disk(&now, warned).await;
+                    let found = self.remarks(&now).await;
+                    if remarks.is_empty() && !found.is_empty() {
+                        tracing::warn!("{name}: {}", found.join("; "));
+                        self.tell(name).await;
+                    }
+                    remarks = found;
                 }
             }
         }
@@ -105,31 +109,9 @@ impl<S: Services> Tpcm<S> {
         (volume.saturating_add(layer) > limit.bytes()).then(|| over(limit, volume, layer))
     }
 
-    /// Says once that it is nearly full.
-    async fn warn_of_disk(&mut self, record: &Record, warned: bool) -> bool {
-        let Some(limit) = record.current.limits.disk else { return false };
-        let (volume, layer) = self.disk_used(&record.name).await;
-        let used = volume.saturating_add(layer.unwrap_or_default());
-        let nearly = used > limit.bytes() / 10 * 9;
-        if nearly && !warned {
-            tracing::warn!(
-                "{}: uses {} of its limit --disk {limit}; above it, it is stopped",
-                record.name,
-                human(used)
-            );
-        }
-        nearly
-    }
-
-    /// What the limits did to it, while its groups are still there or not.
-    async fn last_usage(&mut self, name: &TpcName) -> Vec<String> {
-        let Ok(Some(container)) = self.engine.container(name.as_str()).await else { return Vec::new() };
-        let mut usage = Usage::default();
-        if let Some(pid) = container.pid {
-            cgroup::read(&self.settings.cgroups, pid, &mut usage);
-        }
-        let Ok(record) = self.record(name) else { return Vec::new() };
-        cgroup::remarks(&usage, record.current.limits.cpu)
+    /// What its limits do to it, as far as that is felt.
+    async fn remarks(&mut self, record: &Record) -> Vec<String> {
+        self.usage(record).await.map(|usage| usage.remarks).unwrap_or_default()
     }
 
     fn ended(&self, name: &TpcName, why: String, limits: bool) {

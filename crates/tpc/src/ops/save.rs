@@ -21,7 +21,7 @@ impl<S: Services> Tpcm<S> {
         let records: Vec<Record> = if names.is_empty() {
             Record::load_all(&self.layout)?
         } else {
-            names.iter().map(|name| self.installed(name)).collect::<Result<_, _>>()?
+            names.iter().map(|name| self.record(name)).collect::<Result<_, _>>()?
         };
         let mut entries = Vec::new();
         for record in records {
@@ -52,10 +52,11 @@ impl<S: Services> Tpcm<S> {
                     entries.iter().filter_map(|entry| entry.snapshot.clone()).collect();
                 // The step of each finds its image in the store already; the failure of all shows there.
                 if let Err(error) = self.save_images(&snapshots).await {
-                    for mut entry in std::mem::take(&mut entries) {
-                        self.turn_back_quietly(&mut entry, &mut live).await?;
+                    let mut worse = None;
+                    for entry in &mut entries {
+                        worse = worse.or(self.turn_back(entry, &mut live, &error).await);
                     }
-                    return Err(error);
+                    return Err(worse.unwrap_or(error));
                 }
             }
             let mut going = Vec::new();
@@ -63,8 +64,8 @@ impl<S: Services> Tpcm<S> {
                 match self.step(&mut entry, &mut live).await {
                     Ok(()) => going.push(entry),
                     Err(error) => {
-                        let error = self.turn_back(&mut entry, &mut live, error).await;
-                        first_failure.get_or_insert(error);
+                        let worse = self.turn_back(&mut entry, &mut live, &error).await;
+                        first_failure.get_or_insert(worse.unwrap_or(error));
                     }
                 }
             }
@@ -77,14 +78,6 @@ impl<S: Services> Tpcm<S> {
             reports.push(report(&entry, entry.progress.steps.clone(), &mut live, true));
         }
         first_failure.map_or(Ok(reports), Err)
-    }
-
-    async fn turn_back_quietly(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
-        let interrupted = OpsError::FailPoint("save".to_owned());
-        match self.turn_back(entry, live, interrupted).await {
-            OpsError::FailPoint(_) => Ok(()),
-            error => Err(error),
-        }
     }
 
     /// The part of the step that is one TPC's own: its record to be.
@@ -138,7 +131,6 @@ impl<S: Services> Tpcm<S> {
         // A store that is damaged breaks the stream, and tells more than the engine does; an engine that refuses breaks
         // the pipe, and then it is the engine that tells more.
         match (written, loaded) {
-            (Err(error @ crate::store::StoreError::Output(_)), Ok(_)) => Err(error.into()),
             (Err(crate::store::StoreError::Output(_)) | Ok(()), Err(error)) => Err(error.into()),
             (Err(error), _) => Err(error.into()),
             (Ok(()), Ok(loaded)) if loaded.contains(image) => Ok(()),

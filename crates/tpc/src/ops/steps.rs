@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use switchyard_core::tpc::{Operation, Step, TpcName, admit};
 use switchyard_core::{ImageId, Repository, Tag};
-use switchyard_engine::Removal;
 
 use super::execute::Live;
 use super::journal::Entry;
@@ -276,11 +275,9 @@ impl<S: Services> Tpcm<S> {
     /// Takes one of a TPC's names from its image, and removes that image if nobody else has a name for it.
     pub(super) async fn drop_name(&mut self, name: &TpcName, word: &str) -> Result<(), OpsError> {
         let image_name = switchyard_core::ImageName::Tagged(repository(name)?, tag(word)?);
-        match self.engine.untag(&image_name).await? {
-            Removal::Done | Removal::NotFound => Ok(()),
-            // A container was made from it: the name is all that may go, and goes when that container does.
-            Removal::InUse => Ok(()),
-        }
+        // Of one from which a container was made, the last name stays, and goes when that container does.
+        self.engine.untag(&image_name).await?;
+        Ok(())
     }
 
     /// Removes an image that has no name and that no container was made from.

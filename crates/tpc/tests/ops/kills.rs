@@ -53,13 +53,15 @@ fn killed(site: &Site, verb: &str, fail: &str) -> bool {
     }
 }
 
-/// Both sides of each step.
+/// The end of each step, which is begun for the journal and done for the world; with `--long` its beginning too.
 fn points(operation: Operation) -> Vec<String> {
     let facts = Facts { hooks: true, purge: true, ..Facts::default() };
     let steps = plan(operation, &facts);
     steps
         .iter()
-        .flat_map(|step: &Step| ["before", "after"].map(|place| format!("{}:{place}", step.word())))
+        .flat_map(|step: &Step| ["before", "after"].map(|place| (step.word(), place)))
+        .filter(|(_, place)| *place == "after" || std::env::var_os("SWITCHYARD_LONG").is_some())
+        .map(|(step, place)| format!("{step}:{place}"))
         .collect()
 }
 
