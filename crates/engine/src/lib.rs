@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod images;
 mod pods;
+mod pull;
 
 pub use archive::{PipeReader, PipeWriter, Saved, pipe};
 pub use commit::Executed;
@@ -18,6 +19,7 @@ pub use containers::{Container, Ended};
 pub use create::NewContainer;
 pub use error::EngineError;
 pub use images::Removal;
+pub use pull::{LoginError, PullError, Pulled, RegistryLogin, docker_config};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
