@@ -2,7 +2,7 @@
 
 use std::io;
 
-use switchyard_engine::EngineError;
+use switchyard_engine::{EngineError, PullError};
 use switchyard_tpc::archive::ArchiveError;
 use switchyard_tpc::fetch::FetchError;
 use switchyard_tpc::ops::OpsError;
@@ -41,6 +41,9 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Archive(error) => archive(error),
         OpsError::Store(error) => store(error),
         OpsError::Engine(error) => engine(error),
+        OpsError::Pull(error) => pull(error),
+        OpsError::Login(_) => LOGIN,
+        OpsError::WrongManifest { .. } => DIGEST,
         OpsError::Switch(error) => sonic_code(error),
         OpsError::Args(_) => ARGUMENTS,
         OpsError::NotAdmitted(_) => LIMITS,
@@ -126,6 +129,17 @@ fn store(error: &StoreError) -> u8 {
 
 fn engine(error: &EngineError) -> u8 {
     if matches!(error, EngineError::Denied(_)) { DENIED } else { ENGINE }
+}
+
+fn pull(error: &PullError) -> u8 {
+    match error {
+        PullError::Engine(error) => engine(error),
+        PullError::Login { .. } => LOGIN,
+        PullError::NotFound(_) | PullError::Unreachable { .. } | PullError::Stalled { .. } => UNREACHABLE,
+        PullError::Certificate { .. } => NOT_TRUSTED,
+        PullError::NoSpace { .. } => NO_SPACE,
+        PullError::Failed { .. } => ENGINE,
+    }
 }
 
 fn file(error: &io::Error) -> u8 {
