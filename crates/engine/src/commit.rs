@@ -59,19 +59,19 @@ impl Engine {
         self.docker.rename_container(container, options).await.map_err(|error| self.error(container, error))
     }
 
-    /// Changes the limits of a container, whether it runs or not. No memory means as much as there is.
+    /// Changes the limits of a container, whether it runs or not. No memory means that this limit stays as it is.
     pub async fn limit(
         &self,
         container: &str,
         nano_cpus: i64,
         memory: Option<u64>,
     ) -> Result<(), EngineError> {
-        let memory = memory.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let memory = memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let body = ContainerUpdateBody {
             nano_cpus: Some(nano_cpus),
-            memory: Some(memory),
+            memory,
             // As much again of swap would make the limit mean nothing.
-            memory_swap: Some(memory),
+            memory_swap: memory,
             ..ContainerUpdateBody::default()
         };
         self.docker.update_container(container, body).await.map_err(|error| self.error(container, error))

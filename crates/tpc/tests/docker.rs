@@ -145,6 +145,21 @@ async fn images_that_go_through_the_store_are_the_same_images() {
     assert_eq!(loaded, ids[1..], "the engine tells no ids of images without a name if others have one");
     assert_eq!(Guests::run(ids[0].as_str(), &[]), "one");
     assert_eq!(Guests::run(&name, &[]), "two");
+    // An engine that has the base takes an image without it.
+    docker(&["rmi", "--force", &name]);
+    assert!(engine.image(&ids[1]).await.unwrap().is_none());
+    let mut archive = Vec::new();
+    let there = engine.layers().await.unwrap();
+    let left_out = store.write_what_is_new(&[(ids[1].clone(), None)], &there, &mut archive).unwrap();
+    assert_eq!(left_out, 1);
+    let (mut writer, reader) = pipe();
+    let writing = tokio::task::spawn_blocking(move || {
+        writer.write_all(&archive).unwrap();
+        writer.finish().unwrap();
+    });
+    assert_eq!(engine.load(reader).await.unwrap(), ids[1..]);
+    writing.await.unwrap();
+    assert_eq!(Guests::run(ids[1].as_str(), &[]), "two");
     // What the store has already is no reason to save again, and nothing of it is written anew.
     let size = store.size().unwrap();
     let (saved, taking) = (engine.save(&ids), store.clone());

@@ -188,48 +188,81 @@ impl fmt::Display for Operation {
 
 /// The steps of an operation.
 pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
-    use Step::*;
-    let hook = |step| facts.hooks.then_some(step);
-    match operation {
-        Operation::Install => {
-            vec![Ingest, Load, Volume, Container, Unit, Start, StaysUp, Record, LetGo, Sweep]
-        }
-        Operation::Upgrade => [Some(Ingest), Some(Load), hook(PreHook)]
-            .into_iter()
-            .chain([CopyAside, Stop, SetAside, Volume, Container, Unit, Start].map(Some))
-            .chain([hook(PostHook)])
-            .chain([StaysUp, Record, KeepOld, LetGo, Sweep].map(Some))
-            .flatten()
-            .collect(),
-        Operation::Rollback => {
-            let volume = (!facts.keep_data).then_some(Volume);
-            [Load, CopyAside, Stop, SetAside]
-                .into_iter()
-                .chain(volume)
-                .chain([Container, Unit, Start, StaysUp, Record, KeepOld, LetGo, Sweep])
-                .collect()
-        }
-        Operation::Uninstall => {
-            let volume = facts.purge.then_some(RemoveVolume);
-            [Stop, RemoveUnit, RemoveContainer, RemoveImage]
-                .into_iter()
-                .chain(volume)
-                .chain([Forget, Sweep])
-                .collect()
-        }
-        Operation::Save => vec![Snapshot, Ingest, Record, LetGo, Sweep],
-        Operation::Restore => {
-            let (stop, keep) = (facts.older.then_some(Stop), facts.older.then_some(KeepOld));
-            [Load]
-                .into_iter()
-                .chain(stop)
-                .chain([Volume, Container, Unit, Start, Record])
-                .chain(keep)
-                .chain([LetGo, Sweep])
-                .collect()
-        }
-        Operation::Resources => vec![Limits, Record],
-    }
+    let steps: Vec<(Step, bool)> = match operation {
+        Operation::Install => always(&[
+            Step::Ingest,
+            Step::Load,
+            Step::Volume,
+            Step::Container,
+            Step::Unit,
+            Step::Start,
+            Step::StaysUp,
+            Step::Record,
+            Step::LetGo,
+            Step::Sweep,
+        ]),
+        Operation::Upgrade => vec![
+            (Step::Ingest, true),
+            (Step::Load, true),
+            (Step::PreHook, facts.hooks),
+            (Step::CopyAside, true),
+            (Step::Stop, true),
+            (Step::SetAside, true),
+            (Step::Volume, true),
+            (Step::Container, true),
+            (Step::Unit, true),
+            (Step::Start, true),
+            (Step::PostHook, facts.hooks),
+            (Step::StaysUp, true),
+            (Step::Record, true),
+            (Step::KeepOld, true),
+            (Step::LetGo, true),
+            (Step::Sweep, true),
+        ],
+        Operation::Rollback => vec![
+            (Step::Load, true),
+            (Step::CopyAside, true),
+            (Step::Stop, true),
+            (Step::SetAside, true),
+            (Step::Volume, !facts.keep_data),
+            (Step::Container, true),
+            (Step::Unit, true),
+            (Step::Start, true),
+            (Step::StaysUp, true),
+            (Step::Record, true),
+            (Step::KeepOld, true),
+            (Step::LetGo, true),
+            (Step::Sweep, true),
+        ],
+        Operation::Uninstall => vec![
+            (Step::Stop, true),
+            (Step::RemoveUnit, true),
+            (Step::RemoveContainer, true),
+            (Step::RemoveImage, true),
+            (Step::RemoveVolume, facts.purge),
+            (Step::Forget, true),
+            (Step::Sweep, true),
+        ],
+        Operation::Save => always(&[Step::Snapshot, Step::Ingest, Step::Record, Step::LetGo, Step::Sweep]),
+        Operation::Restore => vec![
+            (Step::Load, true),
+            (Step::Stop, facts.older),
+            (Step::Volume, true),
+            (Step::Container, true),
+            (Step::Unit, true),
+            (Step::Start, true),
+            (Step::Record, true),
+            (Step::KeepOld, facts.older),
+            (Step::LetGo, true),
+            (Step::Sweep, true),
+        ],
+        Operation::Resources => always(&[Step::Limits, Step::Record]),
+    };
+    steps.into_iter().filter_map(|(step, wanted)| wanted.then_some(step)).collect()
+}
+
+fn always(steps: &[Step]) -> Vec<(Step, bool)> {
+    steps.iter().map(|step| (*step, true)).collect()
 }
 
 /// How far an operation has come.

@@ -107,10 +107,8 @@ fn group(root: &Path, groups: &str, controller: &str) -> Option<PathBuf> {
         rest.split_once(':')
     });
     let unified = root.join("cgroup.controllers").exists();
-    let (names, path) = lines.find(|(names, _)| match unified {
-        true => names.is_empty(),
-        false => names.split(',').any(|name| name == controller),
-    })?;
+    let is_it = |names: &str| names.split(',').any(|name| name == controller);
+    let (names, path) = lines.find(|(names, _)| if unified { names.is_empty() } else { is_it(names) })?;
     let hierarchy = if unified { root.to_owned() } else { root.join(names) };
     let hierarchy = if hierarchy.exists() { hierarchy } else { root.join(controller) };
     Some(hierarchy.join(path.trim_start_matches('/')))

@@ -25,6 +25,8 @@ pub(super) struct Live<'a> {
     pub(super) messages: Vec<String>,
     pub(super) stopped: Option<Instant>,
     pub(super) down: Option<Duration>,
+    /// When the engine says that the new version began to run.
+    pub(super) started: Option<String>,
     /// Starts are asked for and not waited for.
     pub(super) queue: bool,
 }
@@ -38,6 +40,7 @@ impl<'a> Live<'a> {
             messages: Vec::new(),
             stopped: None,
             down: None,
+            started: None,
             queue: false,
         }
     }

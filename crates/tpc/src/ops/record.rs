@@ -63,6 +63,12 @@ pub struct Happened {
     pub note: String,
 }
 
+/// What is looked at first.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// One TPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -102,11 +108,7 @@ impl Record {
 
     pub(super) fn load(layout: &Layout, name: &TpcName) -> Result<Option<Self>, OpsError> {
         let path = layout.record(name);
-        // The format is looked at first: of a newer one the rest may mean anything.
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
+        // Of a newer one the rest may mean anything.
         let Some(Format { format }) = layout::read_json(&path, HINT)? else { return Ok(None) };
         if format > FORMAT {
             let why = format!("written by a newer tpcm, format {format}");

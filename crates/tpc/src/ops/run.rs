@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use switchyard_core::tpc::{Disk, TpcName, human};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::steps::{blocking, stop_time};
@@ -31,7 +32,7 @@ impl<S: Services> Tpcm<S> {
     /// Starts a TPC, tells systemd so, and waits for its end, whose exit code it returns. Takes no lock: whoever holds it
     /// waits for this.
     pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
-        let record = self.record(name)?;
+        let record = self.record_to_run(name)?;
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
         self.ensure_group().await?;
@@ -60,7 +61,8 @@ impl<S: Services> Tpcm<S> {
                     return Ok(u8::try_from(code).unwrap_or(u8::MAX));
                 }
                 _ = terminated.recv() => {
-                    self.engine.stop(name.as_str(), Some(stop_time(&record.current))).await?;
+                    let now = self.record_to_run(name).unwrap_or(record);
+                    self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
                     self.tell(name).await;
                     return Ok(0);
                 }
@@ -82,6 +84,15 @@ impl<S: Services> Tpcm<S> {
                 }
             }
         }
+    }
+
+    /// The record; of a TPC that is just being installed the one to be, since it starts before it counts.
+    fn record_to_run(&self, name: &TpcName) -> Result<Record, OpsError> {
+        if let Some(record) = Record::load(&self.layout, name)? {
+            return Ok(record);
+        }
+        let entry = Entry::load(&self.layout, name)?;
+        entry.and_then(|entry| entry.after).ok_or_else(|| OpsError::NotInstalled(name.clone()))
     }
 
     /// Stops a TPC's container, whoever started it.

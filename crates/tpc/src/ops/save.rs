@@ -1,8 +1,9 @@
 //! Writable layers into the store, before another SONiC image boots: all containers in one stream, so that a base that
 //! they share is read once. The saved layer replaces the one before.
 
-use switchyard_core::ImageId;
 use switchyard_core::tpc::{Facts, Operation, Step, TpcName};
+use switchyard_core::{Digest, ImageId};
+use switchyard_engine::EngineError;
 
 use super::api::Report;
 use super::execute::{Live, Quiet, report};
@@ -114,12 +115,28 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// An image of the store into the engine, under this name.
+    /// An image of the store into the engine, under this name; without the layers that the engine has, which is the base
+    /// for all TPCs but the first. An engine that does not understand that, or has just lost them, gets all.
     pub(super) async fn load(&mut self, image: &ImageId, name: String) -> Result<(), OpsError> {
+        let there = self.engine.layers().await?;
+        match self.load_without(image, name.clone(), there).await {
+            Err(OpsError::Engine(EngineError::Refused { .. })) => {
+                self.load_without(image, name, Vec::new()).await
+            }
+            result => result,
+        }
+    }
+
+    async fn load_without(
+        &mut self,
+        image: &ImageId,
+        name: String,
+        there: Vec<Vec<Digest>>,
+    ) -> Result<(), OpsError> {
         let (mut writer, reader) = switchyard_engine::pipe();
         let (store, images) = (self.store.clone(), [(image.clone(), Some(name))]);
         let writing = tokio::task::spawn_blocking(move || {
-            store.write_docker_archive(&images, &mut writer)?;
+            store.write_what_is_new(&images, &there, &mut writer)?;
             writer.finish().map_err(crate::store::StoreError::Output)
         });
         let loaded = self.engine.load(reader).await;

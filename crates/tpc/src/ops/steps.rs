@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use switchyard_core::tpc::{Operation, Step, TpcName, admit};
+use switchyard_core::tpc::{Limits, Memory, Operation, Step, TpcName, admit};
 use switchyard_core::{ImageId, Repository, Tag};
 
 use super::execute::Live;
@@ -61,7 +61,7 @@ impl<S: Services> Tpcm<S> {
             }
             Step::Limits => {
                 let limits = after(entry)?.current.limits;
-                self.tell_limits(&name, &limits).await
+                self.tell_limits(&name, &limits, limits.memory.map(Memory::bytes)).await
             }
             Step::RemoveUnit => self.remove_unit(&name).await,
             Step::RemoveContainer => {
@@ -163,7 +163,10 @@ impl<S: Services> Tpcm<S> {
         }
         let started = self.services.start(&unit).await?;
         live.down = live.stopped.map(|stopped| stopped.elapsed());
-        started.map_err(|why| OpsError::NotUp { name: record.name.clone(), why })
+        started.map_err(|why| OpsError::NotUp { name: record.name.clone(), why })?;
+        let name = record.name.clone();
+        live.started = self.engine.container(name.as_str()).await?.and_then(|container| container.started_at);
+        Ok(())
     }
 
     async fn stays_up(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
@@ -176,7 +179,12 @@ impl<S: Services> Tpcm<S> {
         live.progress.message(&format!("seeing whether {name} stays up for {} s", time.as_secs()));
         let ended = tokio::time::timeout(time, self.engine.wait_end(name.as_str())).await;
         match ended {
-            Err(_) => Ok(()),
+            Err(_) => {
+                // systemd may have been quicker with a new start than we with looking.
+                let now = self.engine.container(name.as_str()).await?.and_then(|found| found.started_at);
+                let why = "it ended and was started again; see: tpcm show".to_owned();
+                if now == live.started { Ok(()) } else { Err(OpsError::NotUp { name, why }) }
+            }
             Ok(ended) => {
                 let why = self.why_ended(&name, ended?.code).await;
                 Err(OpsError::NotUp { name, why })
@@ -302,13 +310,13 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn tell_limits(
         &mut self,
         name: &TpcName,
-        limits: &switchyard_core::tpc::Limits,
+        limits: &Limits,
+        memory: Option<u64>,
     ) -> Result<(), OpsError> {
         if self.engine.container(name.as_str()).await?.is_none() {
             return Ok(());
         }
         let processors = self.machine()?.processors;
-        let memory = limits.memory.map(switchyard_core::tpc::Memory::bytes);
         Ok(self.engine.limit(name.as_str(), limits.cpu.nano_cpus(processors), memory).await?)
     }
 

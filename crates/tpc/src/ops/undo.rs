@@ -1,6 +1,6 @@
 //! The steps, each undone. Each may not have been done, or by half, or have been undone before.
 
-use switchyard_core::tpc::{Operation, Step};
+use switchyard_core::tpc::{Memory, Operation, Step};
 
 use super::execute::Live;
 use super::journal::Entry;
@@ -68,7 +68,10 @@ impl<S: Services> Tpcm<S> {
             Step::Limits => match &entry.before {
                 Some(record) => {
                     let limits = record.current.limits;
-                    self.tell_limits(&name, &limits).await
+                    // The engine takes no limit away again; as much as the machine has is the same.
+                    let was_set = entry.after.iter().any(|after| after.current.limits.memory.is_some());
+                    let all = if was_set { Some(self.machine()?.memory) } else { None };
+                    self.tell_limits(&name, &limits, limits.memory.map(Memory::bytes).or(all)).await
                 }
                 None => Ok(()),
             },

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::io::Write;
 
 use serde::Serialize;
-use switchyard_core::ImageId;
+use switchyard_core::{Digest, ImageId};
 
 use super::layer::LayerReader;
-use super::{Store, StoreError, StoredImage, hex};
+use super::{Store, StoreError, StoredImage, StoredLayer, hex};
 
 /// One image of `manifest.json`, in Docker's words.
 #[derive(Serialize)]
@@ -33,7 +33,21 @@ impl Store {
         images: &[(ImageId, Option<String>)],
         out: impl Write,
     ) -> Result<(), StoreError> {
+        self.write_what_is_new(images, &[], out).map(drop)
+    }
+
+    /// As [`Store::write_docker_archive`], without the layers that an engine has already; says how many those were.
+    ///
+    /// `there` are the layers of each of its images. Docker looks for a layer in the archive only if no image has it on
+    /// the same layers below. An engine that does not, or has just lost that image, refuses: then it takes the whole.
+    pub fn write_what_is_new(
+        &self,
+        images: &[(ImageId, Option<String>)],
+        there: &[Vec<Digest>],
+        out: impl Write,
+    ) -> Result<usize, StoreError> {
         let mut out = Output(out);
+        let mut left_out = 0;
         let mut manifest = Vec::new();
         let (mut layers, mut configs) = (HashSet::new(), HashSet::new());
         for (id, name) in images {
@@ -43,23 +57,26 @@ impl Store {
                 repo_tags: name.clone().map(|name| vec![name]),
                 layers: image.layers.iter().map(|layer| blob(layer.diff_id.as_str())).collect(),
             });
-            self.write_layers(&image, &mut layers, &mut out)?;
+            let known = there.iter().map(|layers| in_common(&image, layers)).max().unwrap_or_default();
+            left_out += known;
+            self.write_layers(&image.layers[known..], &mut layers, &mut out)?;
             if configs.insert(id) {
                 out.file(&blob(id.as_str()), &image.config)?;
             }
         }
         let manifest = serde_json::to_vec(&manifest).map_err(|error| StoreError::Output(error.into()))?;
         out.file("manifest.json", &manifest)?;
-        out.end()
+        out.end()?;
+        Ok(left_out)
     }
 
     fn write_layers(
         &self,
-        image: &StoredImage,
+        layers: &[StoredLayer],
         written: &mut HashSet<String>,
         out: &mut Output<impl Write>,
     ) -> Result<(), StoreError> {
-        for layer in &image.layers {
+        for layer in layers {
             if written.insert(layer.diff_id.as_str().to_owned()) {
                 out.header(&blob(layer.diff_id.as_str()), layer.size)?;
                 out.layer(self.read_layer(&layer.diff_id)?, layer.size)?;
@@ -67,6 +84,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// How many of the image's lowest layers are these.
+fn in_common(image: &StoredImage, layers: &[Digest]) -> usize {
+    image.layers.iter().zip(layers).take_while(|(own, other)| own.diff_id == **other).count()
 }
 
 fn blob(digest: &str) -> String {

@@ -41,6 +41,27 @@ fn what_is_given_back_is_what_was_taken_and_always_the_same() {
 }
 
 #[test]
+fn layers_that_an_engine_has_at_the_bottom_are_left_out() {
+    let (_directory, store, ids) = filled(&["web", "probe"]);
+    let layers = |id| -> Vec<_> {
+        store.image(id).unwrap().unwrap().layers.into_iter().map(|layer| layer.diff_id).collect()
+    };
+    let written = |there: &[Vec<switchyard_core::Digest>]| {
+        let mut archive = Vec::new();
+        let images = [(ids[0].clone(), None)];
+        let left_out = store.write_what_is_new(&images, there, &mut archive).unwrap();
+        let mut reader = tar::Archive::new(archive.as_slice());
+        (left_out, reader.entries().unwrap().map(Result::unwrap).count() - 2)
+    };
+    let own = layers(&ids[0]);
+    assert_eq!(written(&[]), (0, 2));
+    assert_eq!(written(&[layers(&ids[1])]), (1, 1), "they share a base");
+    assert_eq!(written(&[layers(&ids[1]), own.clone()]), (2, 0));
+    let turned: Vec<_> = own.iter().rev().cloned().collect();
+    assert_eq!(written(&[turned, own[1..].to_vec(), Vec::new()]), (0, 2), "the same layer elsewhere is another");
+}
+
+#[test]
 fn layers_that_are_shared_are_there_once() {
     let (_directory, store, ids) = filled(&["web", "probe", "another"]);
     assert_eq!(fs::read_dir(store.path().join("layers/sha256")).unwrap().count(), 4);

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) struct Site {
     pub(crate) root: PathBuf,
     pub(crate) name: TpcName,
-    _directory: Option<TempDir>,
+    directory: Option<TempDir>,
 }
 
 /// Units that are files, and run what `tpcm run` would.
@@ -149,12 +149,12 @@ impl Site {
         let defaults =
             format!(r#"{{"cgroup": "{name}", "stays_up": 1, "hook_time": 3, "limits": {{"cpu": "5%"}}}}"#);
         fs::write(root.join("tpc/.store/defaults.json"), defaults).unwrap();
-        Self { root, name, _directory: Some(directory) }
+        Self { root, name, directory: Some(directory) }
     }
 
     /// One that another process made.
     pub(crate) fn at(root: &Path, name: &str) -> Self {
-        Self { root: root.to_owned(), name: TpcName::parse(name).unwrap(), _directory: None }
+        Self { root: root.to_owned(), name: TpcName::parse(name).unwrap(), directory: None }
     }
 
     pub(crate) fn open(&self) -> Tpcm<Stand> {
@@ -299,7 +299,7 @@ fn walk(directory: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        if self._directory.is_none() {
+        if self.directory.is_none() {
             return;
         }
         let name = self.name.as_str();
