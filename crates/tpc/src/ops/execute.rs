@@ -172,6 +172,7 @@ impl<S: Services> Tpcm<S> {
 
     pub(super) async fn recover_locked(&mut self) -> Result<Vec<Recovered>, OpsError> {
         let mut done = Vec::new();
+        self.remove_halves()?;
         for mut entry in Entry::load_all(&self.layout)? {
             let (name, operation) = (entry.name.clone(), entry.operation);
             let mut quiet = Quiet;
@@ -208,6 +209,20 @@ impl<S: Services> Tpcm<S> {
         }
         self.settle(&done).await?;
         Ok(done)
+    }
+
+    /// Files that a power cut left half written, before anybody looked at them.
+    fn remove_halves(&self) -> Result<(), OpsError> {
+        layout::remove_tree(&self.layout.store().join(super::export::STAGING))?;
+        let names = layout::entries(&self.layout.records())?;
+        let records = names.iter().map(|name| self.layout.records().join(name));
+        for directory in records.chain([self.layout.journals(), self.layout.store()]) {
+            let files = layout::entries(&directory)?;
+            for half in files.iter().filter_map(|file| file.strip_prefix('.')?.strip_suffix(".new")) {
+                layout::remove_half(&directory.join(half))?;
+            }
+        }
+        Ok(())
     }
 
     /// Whoever asked for a command that begins with a recovery finds running what is to run; at boot, systemd waits for

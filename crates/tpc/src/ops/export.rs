@@ -16,7 +16,7 @@ use super::{OpsError, Tpcm, volume};
 use crate::store::Store;
 
 /// Where an import is unpacked before anything of it counts.
-const STAGING: &str = "import";
+pub(super) const STAGING: &str = "import";
 
 /// What of the store is carried.
 const CARRIED: [&str; 5] = ["version", "defaults.json", "images", "layers", "tpcs"];

@@ -138,6 +138,11 @@ pub(super) fn remove(path: &Path) -> Result<(), OpsError> {
         .map_err(OpsError::file("remove", path))
 }
 
+/// Removes what a write of this file that was cut short may have left.
+pub(super) fn remove_half(path: &Path) -> Result<(), OpsError> {
+    remove_file(&beside(path)).map_err(OpsError::file("remove", path))
+}
+
 /// Removes a directory with all that is in it. Follows no links.
 pub(super) fn remove_tree(path: &Path) -> Result<(), OpsError> {
     match fs::remove_dir_all(path) {
@@ -162,7 +167,9 @@ pub(super) fn create(path: &Path, mode: u32) -> Result<(), OpsError> {
 /// The names of the entries of a directory, sorted; none if it is not there.
 pub(super) fn entries(path: &Path) -> Result<Vec<String>, OpsError> {
     let read = match fs::read_dir(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         read => read.map_err(OpsError::file("read", path))?,
     };
     let mut names = Vec::new();

@@ -238,6 +238,8 @@ impl<S: Services> Tpcm<S> {
     }
 
     async fn keep(&mut self, name: &TpcName, container: &str) -> Result<ImageId, OpsError> {
+        // An image that an interrupted attempt made would lose its only name to this one, and never be found again.
+        self.drop_name(name, SAVED).await?;
         let image = self.engine.commit(container, &repository(name)?, &tag(SAVED)?).await?;
         self.save_images(std::slice::from_ref(&image)).await?;
         Ok(image)
