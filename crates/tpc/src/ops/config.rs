@@ -104,6 +104,7 @@ impl<S: Services> Tpcm<S> {
                 }
             }
         }
+        self.put_vrf_right().await;
         first_failure.map_or(Ok(reports), Err)
     }
 

@@ -36,6 +36,7 @@ impl<S: Services> Tpcm<S> {
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
         self.ensure_group().await?;
+        self.put_vrf_right().await;
         if let Some(why) = self.over_its_disk(&record).await {
             self.ended(name, why, true);
             return Ok(NOT_AGAIN);
@@ -58,7 +59,7 @@ impl<S: Services> Tpcm<S> {
                     remarks.insert(0, why);
                     self.ended(name, remarks.join("; "), limits);
                     self.tell(name).await;
-                    return Ok(u8::try_from(code).unwrap_or(u8::MAX));
+                    return Ok(exit_code(code));
                 }
                 _ = terminated.recv() => {
                     let now = self.record_to_run(name).unwrap_or(record);
@@ -140,6 +141,15 @@ impl<S: Services> Tpcm<S> {
     /// How its last runs ended, oldest first.
     pub(super) fn ends(&self, name: &TpcName) -> Vec<End> {
         layout::read_json(&self.layout.ends(name), "it is written anew").ok().flatten().unwrap_or_default()
+    }
+}
+
+/// The container's own code, unless systemd would take it for ours.
+fn exit_code(code: i64) -> u8 {
+    match u8::try_from(code) {
+        Ok(NOT_AGAIN) => 1,
+        Ok(code) => code,
+        Err(_) => u8::MAX,
     }
 }
 
