@@ -6,9 +6,9 @@
 use std::io::{self, Read, Write};
 
 use bollard::errors::Error as Bollard;
-use bollard::query_parameters::ImportImageOptions;
+use bollard::query_parameters::{ImportImageOptions, ListImagesOptions};
 use futures_util::{Stream, StreamExt, stream};
-use switchyard_core::{ImageId, ImageName};
+use switchyard_core::{Digest, ImageId, ImageName};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::{Engine, EngineError, LOAD_TIMEOUT};
@@ -126,6 +126,21 @@ impl Engine {
             });
         }
         Ok(loaded)
+    }
+
+    /// The layers of each image that is here, the lowest first, by the digests of their tars. An archive for
+    /// [`Engine::load`] may leave out layers that an image here has in the same order at its bottom.
+    pub async fn layers(&self) -> Result<Vec<Vec<Digest>>, EngineError> {
+        let options = ListImagesOptions::default();
+        let listed = self.docker.list_images(Some(options)).await.map_err(|error| self.error("", error))?;
+        let mut all = Vec::with_capacity(listed.len());
+        for summary in listed {
+            // One that is removed meanwhile is none.
+            let Ok(image) = self.docker.inspect_image(&summary.id).await else { continue };
+            let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
+            all.push(layers.iter().map_while(|layer| Digest::parse(layer).ok()).collect());
+        }
+        Ok(all)
     }
 
     /// Images as one archive, in which each layer is once. To be called within a tokio runtime, which carries the bytes;
