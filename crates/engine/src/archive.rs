@@ -152,7 +152,8 @@ impl Engine {
         tokio::spawn(async move {
             let names: Vec<&str> = images.iter().map(String::as_str).collect();
             let pieces = engine.docker.export_images(&names);
-            pass_on(pieces.map(|piece| piece.map_err(|error| engine.image_error(names[0], error))), &sender).await;
+            pass_on(pieces.map(|piece| piece.map_err(|error| engine.image_error(names[0], error))), &sender)
+                .await;
         });
         Saved { pieces, piece: io::Cursor::default() }
     }

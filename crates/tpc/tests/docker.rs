@@ -71,7 +71,10 @@ impl Guests {
         let layer = tar.stdout.take().unwrap();
         let mut import = Command::new("docker");
         import.args(["import", "--change", "CMD [\"/bin/busybox\", \"cat\", \"/who\"]", "-", &name]);
-        assert!(import.stdin(layer).stdout(Stdio::null()).status().unwrap().success(), "docker import failed");
+        assert!(
+            import.stdin(layer).stdout(Stdio::null()).status().unwrap().success(),
+            "docker import failed"
+        );
         assert!(tar.wait().unwrap().success(), "/bin/busybox is missing: apt-get install busybox-static");
         self.images.push(name.clone());
         name
@@ -82,8 +85,20 @@ impl Guests {
         let container = Self::name(&format!("making-{what}"));
         self.containers.push(container.clone());
         let script = format!("echo {what} > /who");
-        docker(&["run", "--name", &container, "--network", "none", base, "/bin/busybox", "sh", "-c", &script]);
-        let id = text(&docker(&["commit", "--change", "CMD [\"/bin/busybox\", \"cat\", \"/who\"]", &container]));
+        docker(&[
+            "run",
+            "--name",
+            &container,
+            "--network",
+            "none",
+            base,
+            "/bin/busybox",
+            "sh",
+            "-c",
+            &script,
+        ]);
+        let id =
+            text(&docker(&["commit", "--change", "CMD [\"/bin/busybox\", \"cat\", \"/who\"]", &container]));
         docker(&["rm", &container]);
         self.images.push(id.clone());
         ImageId::parse(&id).unwrap()
@@ -131,7 +146,11 @@ async fn images_that_go_through_the_store_are_the_same_images() {
     let mut sorted = ids.clone();
     sorted.sort();
     assert_eq!(found, sorted);
-    assert_eq!(std::fs::read_dir(store.path().join("layers/sha256")).unwrap().count(), 3, "the base is kept once");
+    assert_eq!(
+        std::fs::read_dir(store.path().join("layers/sha256")).unwrap().count(),
+        3,
+        "the base is kept once"
+    );
     assert_eq!(store.verify().unwrap(), []);
 
     let by_id: Vec<&str> = ids.iter().map(ImageId::as_str).collect();

@@ -41,7 +41,11 @@ pub(super) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(store: &'a Store, bounds: &'a Bounds, budget: Rc<Budget>) -> Result<Self, ArchiveError> {
+    pub(super) fn new(
+        store: &'a Store,
+        bounds: &'a Bounds,
+        budget: Rc<Budget>,
+    ) -> Result<Self, ArchiveError> {
         Ok(Self {
             store,
             bounds,
@@ -64,7 +68,8 @@ impl<'a> Collector<'a> {
         let data = std::io::Cursor::new(&head).chain(data);
         let expected = name.strip_prefix(BLOBS).map(|digits| format!("sha256:{digits}"));
         let packing = Packing::of(&head);
-        let is_tar = tar::is_header(&head) || (head.len() == tar::BLOCK && head.iter().all(|byte| *byte == 0));
+        let is_tar =
+            tar::is_header(&head) || (head.len() == tar::BLOCK && head.iter().all(|byte| *byte == 0));
         let found = if packing != Packing::Plain || is_tar {
             self.layer(name, packing, data)?
         } else if size <= self.bounds.manifest && looks_like_json(&head) {
@@ -147,7 +152,11 @@ impl<'a> Collector<'a> {
         if name.is_empty() {
             return Err(super::names::bad(b".", "is not a directory"));
         }
-        if self.names.insert(name.to_owned()) { Ok(()) } else { Err(ArchiveError::Duplicate(name.to_owned())) }
+        if self.names.insert(name.to_owned()) {
+            Ok(())
+        } else {
+            Err(ArchiveError::Duplicate(name.to_owned()))
+        }
     }
 
     fn document(&mut self, name: &str, size: u64, mut data: impl Read) -> Result<String, ArchiveError> {
@@ -165,7 +174,8 @@ impl<'a> Collector<'a> {
 
     fn layer(&mut self, name: &str, packing: Packing, data: impl Read) -> Result<String, ArchiveError> {
         let digits = name.split('/').rev().map(stem).find(|part| is_digest(part));
-        let known = digits.and_then(|digits| self.known.get(digits)).filter(|known| self.store.has_layer(known));
+        let known =
+            digits.and_then(|digits| self.known.get(digits)).filter(|known| self.store.has_layer(known));
         let sink = match known {
             Some(_) => crate::store::LayerWriter::digest_only(),
             None => crate::store::LayerWriter::new(self.store)?,

@@ -69,7 +69,8 @@ pub fn ingest(
     if !tar::is_header(&head) {
         return Err(not_a_tar(&head, packing));
     }
-    let watched = Watched { inner: io::Cursor::new(head).chain(unpacked), watch: Watch::Undecided(Vec::new()) };
+    let watched =
+        Watched { inner: io::Cursor::new(head).chain(unpacked), watch: Watch::Undecided(Vec::new()) };
     let mut tar = Tar::new(BufReader::with_capacity(BUFFER, watched), End::Required, bounds.path);
     let mut collector = Collector::new(store, bounds, budget)?;
     let mut rootfs = RootFs::new(bounds);
@@ -122,11 +123,7 @@ fn decide<R>(entry: &Entry, watched: &mut Watched<R>, store: &Store) -> Result<(
 }
 
 /// Gives the collector one entry of an image archive.
-fn take<R: Read>(
-    collector: &mut Collector<'_>,
-    entry: &Entry,
-    tar: &mut Tar<R>,
-) -> Result<(), ArchiveError> {
+fn take<R: Read>(collector: &mut Collector<'_>, entry: &Entry, tar: &mut Tar<R>) -> Result<(), ArchiveError> {
     let name = names::outer(&entry.path)?;
     match entry.kind {
         Kind::File => collector.file(&name, entry.size, tar),

@@ -78,7 +78,8 @@ fn has_parent(path: &[u8]) -> bool {
 
 /// The rule by which Docker itself refuses a symbolic link: joined to its directory it is above the root.
 fn leaves(path: &[u8], target: &[u8]) -> bool {
-    let steps = |path: &[u8]| path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).count();
+    let steps =
+        |path: &[u8]| path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).count();
     let mut depth = if target.starts_with(b"/") { 0 } else { steps(path).saturating_sub(1) };
     for part in target.split(|byte| *byte == b'/') {
         match part {

@@ -80,9 +80,10 @@ fn image(archive: &Collector<'_>, descriptor: &Descriptor, depth: usize) -> Resu
 /// Of images for several machines those for this one. One that does not say what it is for may be.
 fn for_this_machine(manifests: Vec<Descriptor>) -> Result<Vec<Descriptor>, ArchiveError> {
     let fits = |descriptor: &Descriptor| {
-        descriptor.platform.as_ref().is_none_or(|platform| {
-            platform.os == "linux" && platform.architecture == architecture()
-        })
+        descriptor
+            .platform
+            .as_ref()
+            .is_none_or(|platform| platform.os == "linux" && platform.architecture == architecture())
     };
     let ours: Vec<Descriptor> = manifests.into_iter().filter(fits).collect();
     if ours.is_empty() {

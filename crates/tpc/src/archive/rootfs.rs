@@ -38,7 +38,8 @@ pub(super) fn shape(entry: &Entry) -> Shape {
     };
     let first = name.split('/').next().unwrap_or_default();
     let known = matches!(name.as_str(), "manifest.json" | "repositories" | "index.json" | "oci-layout");
-    let part = name.ends_with("/layer.tar") || [".json", ".tar", ".tar.gz"].iter().any(|end| first.ends_with(end));
+    let part =
+        name.ends_with("/layer.tar") || [".json", ".tar", ".tar.gz"].iter().any(|end| first.ends_with(end));
     if known || part || first == "blobs" || is_digest(stem(first)) {
         Shape::Archive
     } else if USUAL.contains(&first) || entry.kind != Kind::Directory {

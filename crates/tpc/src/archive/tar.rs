@@ -96,8 +96,12 @@ impl<R: Read> Tar<R> {
                 b'x' => overrides.extend(&self.small(size, EXTENDED_MAX)?)?,
                 // What holds for all entries holds nothing of interest here: comments, times.
                 b'g' => drop(self.small(size, EXTENDED_MAX)?),
-                b'L' => overrides.path = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec()),
-                b'K' => overrides.link = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec()),
+                b'L' => {
+                    overrides.path = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec())
+                }
+                b'K' => {
+                    overrides.link = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec())
+                }
                 kind => return self.entry(&block, kind, size, overrides).map(Some),
             }
         }
@@ -167,7 +171,10 @@ impl<R: Read> Tar<R> {
 
     fn small(&mut self, size: u64, max: u64) -> Result<Vec<u8>, ArchiveError> {
         if size > max {
-            return Err(ArchiveError::TooMany { what: "bytes in a long name or extended header", limit: max });
+            return Err(ArchiveError::TooMany {
+                what: "bytes in a long name or extended header",
+                limit: max,
+            });
         }
         let mut data = Vec::new();
         let found = (&mut self.input).take(size).read_to_end(&mut data)?;
@@ -179,10 +186,8 @@ impl<R: Read> Tar<R> {
     }
 
     fn skip(&mut self) -> Result<(), ArchiveError> {
-        let mut rest = self
-            .left
-            .checked_add(self.padding)
-            .ok_or_else(|| damaged("an entry is larger than any disk"))?;
+        let mut rest =
+            self.left.checked_add(self.padding).ok_or_else(|| damaged("an entry is larger than any disk"))?;
         if rest > 0 {
             self.piece.resize(PIECE, 0);
         }
@@ -216,7 +221,8 @@ impl Overrides {
         let broken = || damaged("an extended header is not made as one");
         while !records.is_empty() {
             let space = records.iter().position(|byte| *byte == b' ').ok_or_else(broken)?;
-            let length: usize = text(&records[..space]).and_then(|text| text.parse().ok()).ok_or_else(broken)?;
+            let length: usize =
+                text(&records[..space]).and_then(|text| text.parse().ok()).ok_or_else(broken)?;
             let record = records.get(space + 1..length).ok_or_else(broken)?;
             records = &records[length..];
             let record = record.strip_suffix(b"\n").ok_or_else(broken)?;
@@ -251,7 +257,8 @@ fn checksum_holds(block: &[u8; BLOCK]) -> bool {
     let unsigned: u64 = bytes().map(u64::from).sum();
     // Some old programs took bytes for signed.
     let signed: i64 = bytes().map(|byte| i64::from(byte.cast_signed())).sum();
-    number(&block[148..156]).is_some_and(|sum| sum == unsigned || i64::try_from(sum).is_ok_and(|sum| sum == signed))
+    number(&block[148..156])
+        .is_some_and(|sum| sum == unsigned || i64::try_from(sum).is_ok_and(|sum| sum == signed))
 }
 
 /// Octal digits, or with the first bit set a big-endian number.

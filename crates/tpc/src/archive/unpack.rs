@@ -76,9 +76,9 @@ impl<R: Read> Read for Unpacked<R> {
         match self {
             Self::Plain(input) => input.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Xz(decoder, limit) => {
-                decoder.read(buffer).map_err(|error| too_much_memory(error, io::ErrorKind::OutOfMemory, *limit))
-            }
+            Self::Xz(decoder, limit) => decoder
+                .read(buffer)
+                .map_err(|error| too_much_memory(error, io::ErrorKind::OutOfMemory, *limit)),
             Self::Zstd(decoder, limit) => {
                 decoder.read(buffer).map_err(|error| too_much_memory(error, io::ErrorKind::Other, *limit))
             }

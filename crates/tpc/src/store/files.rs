@@ -96,7 +96,8 @@ pub(super) fn list(directory: &Path) -> Result<Vec<(PathBuf, String)>, StoreErro
 
 /// Removes a file that may be gone.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    let removed = if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let removed =
+        if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
         _ => Ok(()),

@@ -185,7 +185,12 @@ impl Store {
                 let file = self.layer_path(&diff_id);
                 let stored = fs::metadata(&file).map_err(StoreError::io("read", &file))?.len();
                 let size = sizes().find(|(of, _)| *of == diff_id.as_str()).map(|(_, size)| size);
-                let missing = || StoreError::damaged(path, format!("the size of layer {} is not known", hex(diff_id.as_str())));
+                let missing = || {
+                    StoreError::damaged(
+                        path,
+                        format!("the size of layer {} is not known", hex(diff_id.as_str())),
+                    )
+                };
                 Ok(StoredLayer { size: size.ok_or_else(missing)?, stored, diff_id })
             })
             .collect()

@@ -27,7 +27,9 @@ impl Store {
         // All that is kept is read before anything goes: a config that cannot be read would cost its layers.
         for id in self.image_ids()? {
             if roots.contains(&id) {
-                keep.extend(self.diff_ids(&id)?.into_iter().map(|layer| format!("{}.zst", hex(layer.as_str()))));
+                keep.extend(
+                    self.diff_ids(&id)?.into_iter().map(|layer| format!("{}.zst", hex(layer.as_str()))),
+                );
             } else {
                 pruned.images.push(id);
             }

@@ -16,7 +16,8 @@ fn two() -> Vec<Image> {
 fn assert_taken(archive: &[u8], images: &[Image]) {
     let (_directory, store) = store();
     let taken = take(archive, &store).unwrap();
-    let expected: Vec<(String, String)> = images.iter().map(|image| (image.id(), image.name.clone())).collect();
+    let expected: Vec<(String, String)> =
+        images.iter().map(|image| (image.id(), image.name.clone())).collect();
     let found: Vec<(String, String)> =
         taken.iter().map(|image| (image.id.to_string(), image.names[0].clone())).collect();
     assert_eq!(found, expected);
@@ -95,7 +96,8 @@ fn an_image_for_several_machines_is_taken_for_this_one() {
     let here = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     manifests[1]["platform"] = json!({ "os": "linux", "architecture": here });
     let inner = json!({ "schemaVersion": 2, "manifests": manifests }).to_string().into_bytes();
-    let outer = json!({ "manifests": [{ "digest": format!("sha256:{}", sha256(&inner)), "size": inner.len() }] });
+    let outer =
+        json!({ "manifests": [{ "digest": format!("sha256:{}", sha256(&inner)), "size": inner.len() }] });
     blobs.push(inner);
     let mut tar = Tar::new();
     tar.file("index.json", outer.to_string().as_bytes());
@@ -160,7 +162,8 @@ fn the_progress_counts_what_is_read() {
     let archive = Packed::Gzip.pack(&docker_new(&two()));
     let (_directory, store) = store();
     let mut read = 0;
-    switchyard_tpc::archive::ingest(archive.as_slice(), &store, &bounds(), &mut |count| read += count).unwrap();
+    switchyard_tpc::archive::ingest(archive.as_slice(), &store, &bounds(), &mut |count| read += count)
+        .unwrap();
     assert_eq!(read, archive.len() as u64);
 }
 

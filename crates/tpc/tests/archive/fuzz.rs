@@ -28,7 +28,8 @@ fn harm() -> impl Strategy<Value = Harm> {
         (at.clone(), vec(any::<u8>(), 1..600)).prop_map(|(at, bytes)| Harm::Insert(at, bytes)),
         (at.clone(), 1..2000_usize).prop_map(|(at, count)| Harm::Remove(at, count)),
         (at.clone(), at.clone()).prop_map(|(from, to)| Harm::Copy(from, to)),
-        (at, 0..500_usize, vec(any::<u8>(), 1..12)).prop_map(|(at, field, bytes)| Harm::Field(at, field, bytes)),
+        (at, 0..500_usize, vec(any::<u8>(), 1..12))
+            .prop_map(|(at, field, bytes)| Harm::Field(at, field, bytes)),
     ]
 }
 

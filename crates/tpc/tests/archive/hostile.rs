@@ -65,7 +65,10 @@ fn links_that_leave() {
         assert_refused(&with(|tar| tar.entry("l", b'1', target, b"")), "is a link out of the archive");
     }
     for target in ["../../x", "../x/../../y"] {
-        assert_refused(&exported_with(|tar| tar.entry("a/l", b'2', target, b"")), "is a link out of its layer");
+        assert_refused(
+            &exported_with(|tar| tar.entry("a/l", b'2', target, b"")),
+            "is a link out of its layer",
+        );
         assert_refused(&layer_with(|tar| tar.entry("a/l", b'2', target, b"")), "is a link out of its layer");
         assert_refused(&layer_with(|tar| tar.entry("a/l", b'1', target, b"")), "is a link out of its layer");
     }
@@ -79,7 +82,9 @@ fn links_that_leave() {
 
 #[test]
 fn devices_and_other_things() {
-    for (kind, words) in [(b'3', "is a device"), (b'4', "is a device"), (b'6', "is no file"), (b'S', "is no file")] {
+    for (kind, words) in
+        [(b'3', "is a device"), (b'4', "is a device"), (b'6', "is no file"), (b'S', "is no file")]
+    {
         assert_refused(&with(|tar| tar.entry("x", kind, "", b"")), words);
     }
     assert_refused(&layer_with(|tar| tar.entry("x", b'S', "", b"")), "is a sparse file");
@@ -138,7 +143,8 @@ fn a_layer_that_pretends_to_be_known_is_found_out() {
 
 #[test]
 fn cut_off_at_every_block() {
-    for archive in [docker_old(&[Image::usual("web")]), oci(&[Image::usual("web")], Packed::Gzip), exported()] {
+    for archive in [docker_old(&[Image::usual("web")]), oci(&[Image::usual("web")], Packed::Gzip), exported()]
+    {
         let (_directory, store) = store();
         for cut in (0..archive.len()).step_by(512).chain([1, 511, 513, archive.len() - 1]) {
             let error = take(&archive[..cut], &store).unwrap_err();
@@ -224,7 +230,8 @@ fn sizes_that_lie() {
         tar.header(b"n", kind, b"", 1 << 40);
         assert_refused(&tar.end(), "too large bytes in a long name");
     }
-    for record in ["99999999999 path=x\n", "3 x", "a path=x\n", "11 path=x\n", "9 path=x\n", "11 size=-10\n"] {
+    for record in ["99999999999 path=x\n", "3 x", "a path=x\n", "11 path=x\n", "9 path=x\n", "11 size=-10\n"]
+    {
         let mut tar = Tar::new();
         tar.entry("x", b'x', "", record.as_bytes()).file("manifest.json", b"[]");
         assert_refused(&tar.end(), "");

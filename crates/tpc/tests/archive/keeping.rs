@@ -58,7 +58,11 @@ fn layers_that_an_engine_has_at_the_bottom_are_left_out() {
     assert_eq!(written(&[layers(&ids[1])]), (1, 1), "they share a base");
     assert_eq!(written(&[layers(&ids[1]), own.clone()]), (2, 0));
     let turned: Vec<_> = own.iter().rev().cloned().collect();
-    assert_eq!(written(&[turned, own[1..].to_vec(), Vec::new()]), (0, 2), "the same layer elsewhere is another");
+    assert_eq!(
+        written(&[turned, own[1..].to_vec(), Vec::new()]),
+        (0, 2),
+        "the same layer elsewhere is another"
+    );
 }
 
 #[test]
@@ -167,7 +171,9 @@ fn a_kept_image_that_cannot_be_read_stops_the_prune() {
 fn a_store_of_a_newer_version_is_left_alone() {
     let (directory, store) = store();
     let version = store.path().join("version");
-    for (text, words) in [("2\n", "newer version"), ("99", "newer version"), ("x", "no store of tpcm"), ("", "no store")] {
+    for (text, words) in
+        [("2\n", "newer version"), ("99", "newer version"), ("x", "no store of tpcm"), ("", "no store")]
+    {
         fs::write(&version, text).unwrap();
         let error = Store::open(directory.path()).unwrap_err().to_string();
         assert!(error.contains(words), "{text:?}: {error}");
