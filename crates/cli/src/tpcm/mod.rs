@@ -19,7 +19,6 @@ pub(crate) use code::exit_code;
 
 use crate::args::Output;
 use crate::error::CliError;
-use crate::output;
 use crate::runtime::block_on;
 use crate::terminal;
 use args::{Consent, Export, Install, Limits, Name, Save, TpcmVerb, Upgrade};

@@ -194,6 +194,6 @@ fn optional(name: &str, value: Option<&str>) {
     }
 }
 
-fn seconds(millis: &u64) -> f64 {
-    std::time::Duration::from_millis(*millis).as_secs_f64()
+fn seconds(millis: u64) -> f64 {
+    std::time::Duration::from_millis(millis).as_secs_f64()
 }
