@@ -107,12 +107,12 @@ pub fn docker_config(path: &Path, image: &Reference) -> Result<Option<RegistryLo
     let bad = |why: &str| LoginError::Format { path: path.to_owned(), why: why.to_owned() };
     let config: Config = serde_json::from_slice(&bytes).map_err(|_| bad("it is no JSON of that form"))?;
     let registry = image.registry();
-    let names = |key: &str| match registry {
-        "docker.io" => DOCKER_HUB.contains(&key),
-        _ => {
-            let bare = key.trim_start_matches("https://").trim_start_matches("http://");
-            bare.split('/').next() == Some(registry)
+    let names = |key: &str| {
+        if registry == "docker.io" {
+            return DOCKER_HUB.contains(&key);
         }
+        let bare = key.trim_start_matches("https://").trim_start_matches("http://");
+        bare.split('/').next() == Some(registry)
     };
     let entry = config.auths.iter().find(|(key, _)| names(key)).map(|(_, entry)| entry);
     let helper = config.cred_helpers.iter().find(|(key, _)| names(key)).map(|(_, helper)| helper);

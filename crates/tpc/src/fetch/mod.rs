@@ -94,7 +94,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
-            stall: Duration::from_secs(60),
+            stall: Duration::from_mins(1),
             backoff: Duration::from_secs(1),
             attempts: 5,
         }
@@ -193,9 +193,9 @@ async fn download(request: &Request<'_>, progress: &mut dyn Progress) -> Result<
         let may_pass = error.is_passing() || (error.is_of_the_network() && part.received() > 0);
         if !may_pass || in_vain >= request.patience.attempts || all >= ATTEMPTS_MAX {
             if error.keeps_what_came() {
-                part.keep()?
+                part.keep()?;
             } else {
-                part.discard()?
+                part.discard()?;
             }
             return Err(error);
         }

@@ -14,7 +14,8 @@ const ELSEWHERE: Duration = Duration::from_secs(10);
 /// Writes to the standard error.
 pub struct Terminal<W: Write + Send = std::io::Stderr> {
     out: W,
-    is_terminal: bool,
+    /// On a terminal one line is written anew; elsewhere each is a line.
+    in_place: bool,
     what: String,
     done: u64,
     total: Option<u64>,
@@ -37,17 +38,16 @@ impl<W: Write + Send> Terminal<W> {
     fn on(out: W, is_terminal: bool, what: &str) -> Self {
         let what = what.to_owned();
         let from = (Instant::now(), 0);
-        Self { out, is_terminal, what, done: 0, total: None, from, drawn: None, is_open: false }
+        Self { out, in_place: is_terminal, what, done: 0, total: None, from, drawn: None, is_open: false }
     }
 
     fn draw(&mut self, now: Instant) {
         let line =
             line(&self.what, self.done, self.total, now - self.from.0, self.done.saturating_sub(self.from.1));
         // What cannot be shown is not worth failing for.
-        let _ =
-            if self.is_terminal { write!(self.out, "\r{line}\x1b[K") } else { writeln!(self.out, "{line}") };
+        let _ = if self.in_place { write!(self.out, "\r{line}\x1b[K") } else { writeln!(self.out, "{line}") };
         let _ = self.out.flush();
-        (self.drawn, self.is_open) = (Some(now), self.is_terminal);
+        (self.drawn, self.is_open) = (Some(now), self.in_place);
     }
 
     fn end_line(&mut self) {
@@ -70,7 +70,7 @@ impl<W: Write + Send> Progress for Terminal<W> {
     fn advance(&mut self, bytes: u64) {
         self.done += bytes;
         let now = Instant::now();
-        let pause = if self.is_terminal { ON_TERMINAL } else { ELSEWHERE };
+        let pause = if self.in_place { ON_TERMINAL } else { ELSEWHERE };
         let is_due = now.duration_since(self.drawn.unwrap_or(self.from.0)) >= pause;
         if is_due || self.total == Some(self.done) {
             self.draw(now);

@@ -31,11 +31,6 @@ const PATIENCE: Patience = Patience {
     attempts: 3,
 };
 
-/// Room for anything.
-fn plenty() -> io::Result<u64> {
-    Ok(u64::MAX)
-}
-
 /// What a test fetches, and where it keeps it.
 struct Case {
     directory: TempDir,
@@ -55,7 +50,7 @@ impl Case {
         Self {
             directory: tempfile::tempdir().unwrap(),
             source: Source::parse(source, &SshOptions::default()).unwrap(),
-            room: Box::new(plenty),
+            room: Box::new(|| Ok(u64::MAX)),
             sha256: None,
             interface: None,
             ca: None,

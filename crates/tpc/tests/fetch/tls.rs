@@ -60,8 +60,8 @@ impl Secure {
         Self { address, directory }
     }
 
-    fn ca(&self) -> Option<PathBuf> {
-        Some(self.directory.path().join("ca.pem"))
+    fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
     }
 
     fn url(&self, path: &str) -> String {
@@ -73,10 +73,10 @@ impl Secure {
 async fn a_private_authority_is_trusted_only_when_it_is_named() {
     let server = Secure::start("127.0.0.1").await;
     let mut case = Case::new(&server.url("/i"));
-    case.ca = server.ca();
+    case.ca = Some(server.ca());
     assert_eq!(read(&case.fetch().await.unwrap().path), b"secret");
     let other = Secure::start("127.0.0.1").await;
-    case.ca = other.ca();
+    case.ca = Some(other.ca());
     let error = case.fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::Certificate { .. }) && error.to_string().contains("--ca"), "{error}");
     case.insecure = true;
@@ -87,12 +87,12 @@ async fn a_private_authority_is_trusted_only_when_it_is_named() {
 async fn a_certificate_for_another_name_and_a_server_without_tls_are_refused() {
     let server = Secure::start("elsewhere.example.com").await;
     let mut case = Case::new(&server.url("/i"));
-    case.ca = server.ca();
+    case.ca = Some(server.ca());
     let error = case.fetch().await.unwrap_err();
     assert!(error.to_string().contains("another name"), "{error}");
     let plain = Server::start(|_, question| file(question, b"x", "\"t\"", usize::MAX)).await;
     let mut case = Case::new(&plain.url("/i").replace("http:", "https:"));
-    case.ca = server.ca();
+    case.ca = Some(server.ca());
     case.patience.stall = std::time::Duration::from_millis(300);
     case.patience.connect = std::time::Duration::from_millis(300);
     case.patience.attempts = 1;
@@ -104,7 +104,7 @@ async fn a_certificate_for_another_name_and_a_server_without_tls_are_refused() {
 async fn tls_is_never_left_by_a_redirect() {
     let server = Secure::start("127.0.0.1").await;
     let mut case = Case::new(&server.url("/away"));
-    case.ca = server.ca();
+    case.ca = Some(server.ca());
     let error = case.fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::Redirect { why: "it leaves TLS", .. }), "{error}");
 }

@@ -42,7 +42,9 @@ impl CreateArgs {
             ("dns-search", &self.dns_search),
             ("dns-option", &self.dns_option),
         ] {
-            values.iter().for_each(|value| flag(name, value));
+            for value in values {
+                flag(name, value);
+            }
         }
         self.mounts.iter().for_each(|mount| flag("volume", &volume(mount)));
         for tmpfs in &self.tmpfs {
@@ -62,7 +64,9 @@ impl CreateArgs {
         for (name, values) in
             [("label", &self.labels), ("sysctl", &self.sysctls), ("log-opt", &self.log_opts)]
         {
-            values.iter().for_each(|(key, value)| flag(name, &format!("{key}={value}")));
+            for (key, value) in values {
+                flag(name, &format!("{key}={value}"));
+            }
         }
     }
 
@@ -85,7 +89,9 @@ impl CreateArgs {
             ("stop-timeout", &stop_timeout),
             ("log-driver", &self.log_driver),
         ] {
-            value.iter().for_each(|value| flag(name, value));
+            if let Some(value) = value {
+                flag(name, value);
+            }
         }
     }
 }

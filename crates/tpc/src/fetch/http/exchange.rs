@@ -82,9 +82,12 @@ async fn over(
     part: &Partial<'_>,
 ) -> Result<Answer, FetchError> {
     let shown = server.shown();
-    let broken = |error: &hyper::Error| match error.is_parse() {
-        true => FetchError::Protocol { server: shown.clone(), why: format!("that is not HTTP ({error})") },
-        false => cut(&shown, part, &error.to_string()),
+    let broken = |error: &hyper::Error| {
+        if error.is_parse() {
+            let why = format!("that is not HTTP ({error})");
+            return FetchError::Protocol { server: shown.clone(), why };
+        }
+        cut(&shown, part, &error.to_string())
     };
     let exchange = async {
         let (mut sender, connection) =

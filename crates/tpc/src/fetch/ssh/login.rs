@@ -31,9 +31,10 @@ pub(super) async fn log_in(session: &mut Session<'_>, user: &str) -> Result<(), 
             break;
         }
         let key = key(path, login.passphrase.as_ref())?;
-        let hash = match key.algorithm().is_rsa() {
-            true => session.handle.best_supported_rsa_hash().await.map_err(ended)?.flatten(),
-            false => None,
+        let hash = if key.algorithm().is_rsa() {
+            session.handle.best_supported_rsa_hash().await.map_err(ended)?.flatten()
+        } else {
+            None
         };
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
         match session.handle.authenticate_publickey(user, key).await.map_err(ended)? {
@@ -44,10 +45,10 @@ pub(super) async fn log_in(session: &mut Session<'_>, user: &str) -> Result<(), 
     }
     if let Some(password) = &login.password {
         if methods.contains(&MethodKind::Password) {
-            match session.handle.authenticate_password(user, password.expose()).await.map_err(ended)? {
-                AuthResult::Success => return Ok(()),
-                AuthResult::Failure { remaining_methods, .. } => methods = remaining_methods,
-            }
+            let answer =
+                session.handle.authenticate_password(user, password.expose()).await.map_err(ended)?;
+            let AuthResult::Failure { remaining_methods, .. } = answer else { return Ok(()) };
+            methods = remaining_methods;
         }
         if methods.contains(&MethodKind::KeyboardInteractive)
             && answer(&mut session.handle, user, password).await.map_err(ended)?
@@ -57,13 +58,11 @@ pub(super) async fn log_in(session: &mut Session<'_>, user: &str) -> Result<(), 
         return Err(FetchError::WrongPassword { server, user: user.to_owned() });
     }
     let user = user.to_owned();
-    Err(match last_key {
-        Some(key) => FetchError::KeyRefused { server, user, key },
-        None => {
-            let methods: Vec<String> = methods.iter().map(|method| <&str>::from(method).to_owned()).collect();
-            FetchError::NoLogin { server, user, methods: methods.join(" or ") }
-        }
-    })
+    if let Some(key) = last_key {
+        return Err(FetchError::KeyRefused { server, user, key });
+    }
+    let methods: Vec<&str> = methods.iter().map(<&str>::from).collect();
+    Err(FetchError::NoLogin { server, user, methods: methods.join(" or ") })
 }
 
 fn key(path: &Path, passphrase: Option<&Secret>) -> Result<russh::keys::PrivateKey, FetchError> {
@@ -85,10 +84,9 @@ async fn answer(handle: &mut Handle<Gate>, user: &str, password: &Secret) -> Res
             Prompted::Failure { .. } => return Ok(false),
             Prompted::InfoRequest { prompts, .. } => prompts,
         };
-        let answers = prompts.iter().map(|prompt| match prompt.echo {
-            true => String::new(),
-            false => password.expose().to_owned(),
-        });
+        let answers = prompts
+            .iter()
+            .map(|prompt| if prompt.echo { String::new() } else { password.expose().to_owned() });
         said = handle.authenticate_keyboard_interactive_respond(answers.collect()).await?;
     }
     Ok(false)

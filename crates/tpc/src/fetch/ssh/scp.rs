@@ -45,13 +45,11 @@ pub(super) async fn receive(
         part.write(&piece, progress)?;
     }
     // A byte that says whether the program could read all of it: a file that shrank is filled with nulls.
-    match wire.byte(part).await? {
-        0 => wire.confirm(part).await,
-        _ => {
-            let why = wire.line(part).await?;
-            Err(wire.refused(&why))
-        }
+    if wire.byte(part).await? == 0 {
+        return wire.confirm(part).await;
     }
+    let why = wire.line(part).await?;
+    Err(wire.refused(&why))
 }
 
 /// One word for the shell there. A name that begins like an option is written as a path.
@@ -150,7 +148,7 @@ impl Wire<'_> {
                 Some(ChannelMsg::ExtendedData { data, .. }) if self.said.len() < LINE_MAX => {
                     self.said.push_str(&String::from_utf8_lossy(&data));
                 }
-                Some(ChannelMsg::ExitStatus { exit_status: NO_PROGRAM }) | Some(ChannelMsg::Failure) => {
+                Some(ChannelMsg::ExitStatus { exit_status: NO_PROGRAM } | ChannelMsg::Failure) => {
                     return Err(FetchError::NotOffered {
                         server: server.clone(),
                         asked: "scp",

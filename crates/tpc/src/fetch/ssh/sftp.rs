@@ -76,7 +76,7 @@ async fn read(
         let Some(slot) = asked.iter_mut().find(|slot| slot.id == id) else { continue };
         match reply {
             Reply::Data(data) if !data.is_empty() && data.len() <= slot.len as usize => {
-                slot.came = Some(data)
+                slot.came = Some(data);
             }
             Reply::End => return Err(wire.refused("it became shorter while it was read")),
             Reply::Status(why) => return Err(wire.refused(&why)),

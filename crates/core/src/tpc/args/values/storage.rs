@@ -123,7 +123,7 @@ pub(in super::super) fn mount(flag: Flag, value: &str) -> Result<Mount, ArgsErro
             ("readonly" | "ro", "true" | "1") => read_only = true,
             ("readonly" | "ro", "false" | "0") => read_only = false,
             ("bind-propagation", found) if PROPAGATIONS.contains(&found) => {
-                propagation = Some(found.to_owned())
+                propagation = Some(found.to_owned());
             }
             _ => return Err(wrong()),
         }
