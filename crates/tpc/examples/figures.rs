@@ -52,7 +52,7 @@ fn main() {
         eprintln!("round {round}: ours {ours:.2} s, by hand {theirs:.2} s");
     }
     bench.remove();
-    sh(&format!("docker rmi --force {} >/dev/null 2>&1; true", bench.base()));
+    sh(&format!("docker rmi --force {} >/dev/null 2>&1; true", base()));
     let spread = |values: &[f64], better: fn(f64, f64) -> f64| {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -61,7 +61,7 @@ fn main() {
     let figures = json!({
         "rounds": rounds,
         "by_hand_to_ours": spread(&ratios[0], f64::min),
-        "ours_to_by_hand_bytes": space.0 as f64 / space.1 as f64,
+        "ours_to_by_hand_bytes": kib(space.0) / kib(space.1),
         "install_to_docker_load": {
             "plain": spread(&ratios[1], f64::max),
             "gzip": spread(&ratios[2], f64::max),
@@ -177,14 +177,14 @@ impl Bench<'_> {
     fn all(&self) -> std::path::PathBuf {
         self.place.join("all.tar")
     }
+}
 
-    fn base(&self) -> String {
-        format!("tpc-figures-{}", std::process::id())
-    }
+fn base() -> String {
+    format!("tpc-figures-{}", std::process::id())
 }
 
 fn images() -> Vec<ImageId> {
-    let base = format!("tpc-figures-{}", std::process::id());
+    let base = base();
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let noise = |bytes: u64, path: &Path| {
         let mut random = File::open("/dev/urandom").unwrap().take(bytes);
@@ -219,6 +219,10 @@ fn sh(line: &str) -> String {
         .expect("bash is not installed");
     assert!(output.status.success(), "{line}: {}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn kib(bytes: u64) -> f64 {
+    u32::try_from(bytes >> 10).map_or(f64::INFINITY, f64::from)
 }
 
 /// The most memory that this process ever had.

@@ -97,10 +97,10 @@ impl<R: Read> Tar<R> {
                 // What holds for all entries holds nothing of interest here: comments, times.
                 b'g' => drop(self.small(size, EXTENDED_MAX)?),
                 b'L' => {
-                    overrides.path = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec())
+                    overrides.path = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec());
                 }
                 b'K' => {
-                    overrides.link = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec())
+                    overrides.link = Some(until_nul(&self.small(size, self.path_max as u64 + 1)?).to_vec());
                 }
                 kind => return self.entry(&block, kind, size, overrides).map(Some),
             }

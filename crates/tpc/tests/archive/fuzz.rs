@@ -33,6 +33,12 @@ fn harm() -> impl Strategy<Value = Harm> {
     ]
 }
 
+fn harm_with(archive: &mut Vec<u8>, harms: &[Harm]) {
+    for harm in harms {
+        apply(archive, harm);
+    }
+}
+
 fn apply(archive: &mut Vec<u8>, harm: &Harm) {
     let size = archive.len().max(1);
     match harm {
@@ -122,21 +128,21 @@ proptest! {
     #[test]
     fn an_archive_with_something_wrong(kind: u8, harms in vec(harm(), 1..4)) {
         let mut archive = good(kind);
-        harms.iter().for_each(|harm| apply(&mut archive, harm));
+        harm_with(&mut archive, &harms);
         check(&archive)?;
     }
 
     #[test]
     fn a_packed_archive_with_something_wrong(kind: u8, packed in 1..4_usize, harms in vec(harm(), 1..3)) {
         let mut archive = PACKED[packed].pack(&good(kind));
-        harms.iter().for_each(|harm| apply(&mut archive, harm));
+        harm_with(&mut archive, &harms);
         check(&archive)?;
     }
 
     #[test]
     fn a_good_archive_around_something_wrong(kind: u8, packed in 0..4_usize, harms in vec(harm(), 1..3)) {
         let mut archive = good(kind);
-        harms.iter().for_each(|harm| apply(&mut archive, harm));
+        harm_with(&mut archive, &harms);
         check(&PACKED[packed].pack(&archive))?;
     }
 

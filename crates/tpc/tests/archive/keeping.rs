@@ -74,9 +74,11 @@ fn layers_that_are_shared_are_there_once() {
     assert_eq!(store.images().unwrap().len(), 3);
 }
 
+type Harm<'a> = &'a dyn Fn(&Store);
+
 #[test]
 fn verify_names_each_kind_of_harm() {
-    let damage: [(&str, &dyn Fn(&Store)); 6] = [
+    let damage: [(&str, Harm); 6] = [
         ("its digest is", &|store| change_first(store, "layers/sha256", "zst")),
         ("its digest is", &|store| change_first(store, "images", "json")),
         ("No such file", &|store| fs::remove_file(first(store, "layers/sha256", "zst")).unwrap()),
