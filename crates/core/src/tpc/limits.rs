@@ -73,7 +73,11 @@ impl fmt::Display for Cpu {
 }
 
 fn percent(tenths: u64) -> String {
-    if tenths % 10 == 0 { format!("{}%", tenths / 10) } else { format!("{}.{}%", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) {
+        format!("{}%", tenths / 10)
+    } else {
+        format!("{}.{}%", tenths / 10, tenths % 10)
+    }
 }
 
 /// The engine refuses to run anything with less memory than this.
@@ -147,7 +151,7 @@ fn bytes(text: &str) -> Option<u64> {
 
 /// An amount of bytes with the largest unit that it is a whole number of.
 fn exact(bytes: u64) -> String {
-    match UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0) {
+    match UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => bytes.to_string(),
     }
@@ -156,7 +160,7 @@ fn exact(bytes: u64) -> String {
 /// An amount of bytes as a person reads it: at most one decimal.
 pub fn human(bytes: u64) -> String {
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
-        Some((unit, factor)) if bytes % factor == 0 => format!("{}{unit}", bytes / factor),
+        Some((unit, factor)) if bytes.is_multiple_of(*factor) => format!("{}{unit}", bytes / factor),
         Some((unit, factor)) => {
             let tenths = u128::from(bytes) * 10 / u128::from(*factor);
             format!("{}.{}{unit}", tenths / 10, tenths % 10)
@@ -302,43 +306,25 @@ pub struct Defaults {
 
 /// Why a TPC is not let in: the sums.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAdmitted {
-    /// The processors are given away.
-    #[error(
-        "{name} asks for {asked} of the processors, but {taken} of at most {cap} are reserved ({who}): \
-         ask for less with --cpu, or give less to another with: tpcm resources"
-    )]
-    Cpu {
-        /// Who asks.
-        name: TpcName,
-        /// How much.
-        asked: Cpu,
-        /// How much the others have.
-        taken: String,
-        /// How much there is for all.
-        cap: Cpu,
-        /// Who has it.
-        who: String,
-    },
-    /// Memory or disk is given away.
-    #[error(
-        "{name} asks for {asked} of {what}, but {taken} of at most {cap} are reserved ({who}): ask for less with \
-         --{what}, or give less to another with: tpcm resources"
-    )]
-    Bytes {
-        /// Who asks.
-        name: TpcName,
-        /// For what.
-        what: &'static str,
-        /// How much.
-        asked: String,
-        /// How much the others have.
-        taken: String,
-        /// How much there is for all.
-        cap: String,
-        /// Who has it.
-        who: String,
-    },
+#[error(
+    "{name} asks for {asked} of {what}, but {taken} of at most {cap} are reserved ({who}): ask for less with --{flag}, \
+     or give less to another with: tpcm resources",
+    asked = .sums.asked, taken = .sums.taken, cap = .sums.cap, who = .sums.who
+)]
+pub struct NotAdmitted {
+    name: TpcName,
+    what: &'static str,
+    flag: &'static str,
+    sums: Box<Sums>,
+}
+
+/// How much is asked for, what the others have, what there is for all, and who has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sums {
+    asked: String,
+    taken: String,
+    cap: String,
+    who: String,
 }
 
 /// Whether these limits fit below the cap, beside what others have. `others` may contain the asker's own former ones.
@@ -350,27 +336,26 @@ pub fn admit(
     asked: &Limits,
 ) -> Result<(), NotAdmitted> {
     let others: Vec<_> = others.iter().filter(|(other, _)| other != name).collect();
-    let taken: u64 = others.iter().map(|(_, limits)| u64::from(limits.cpu.0)).sum();
-    if taken + u64::from(asked.cpu.0) > u64::from(cap.cpu.0) {
-        let who = who(others.iter().map(|(name, limits)| (name, Some(limits.cpu.to_string()))));
-        let (name, asked) = (name.clone(), asked.cpu);
-        return Err(NotAdmitted::Cpu { name, asked, taken: percent(taken), cap: cap.cpu, who });
-    }
-    let memory = |limits: &Limits| limits.memory.map(Memory::bytes);
-    let disk = |limits: &Limits| limits.disk.map(Disk::bytes);
-    let kinds: [(&'static str, u64, &dyn Fn(&Limits) -> Option<u64>); 2] =
-        [("memory", cap.memory_of(machine), &memory), ("disk", cap.disk_of(machine), &disk)];
-    for (what, cap, of) in kinds {
+    let kinds: [Kind; 3] = [
+        ("the processors", "cpu", u64::from(cap.cpu.0), percent, |limits| Some(u64::from(limits.cpu.0))),
+        ("memory", "memory", cap.memory_of(machine), human, |limits| limits.memory.map(Memory::bytes)),
+        ("disk", "disk", cap.disk_of(machine), human, |limits| limits.disk.map(Disk::bytes)),
+    ];
+    for (what, flag, cap, shown, of) in kinds {
         let Some(wanted) = of(asked) else { continue };
         let taken = others.iter().filter_map(|(_, limits)| of(limits)).fold(0_u64, u64::saturating_add);
         if taken.saturating_add(wanted) > cap {
-            let who = who(others.iter().map(|(name, limits)| (name, of(limits).map(human))));
-            let (name, asked) = (name.clone(), human(wanted));
-            return Err(NotAdmitted::Bytes { name, what, asked, taken: human(taken), cap: human(cap), who });
+            let who = who(others.iter().map(|(name, limits)| (name, of(limits).map(shown))));
+            let sums = Sums { asked: shown(wanted), taken: shown(taken), cap: shown(cap), who };
+            return Err(NotAdmitted { name: name.clone(), what, flag, sums: Box::new(sums) });
         }
     }
     Ok(())
 }
+
+/// Something to be shared: what it is called, by which flag it is asked for, how much there is, how an amount is shown,
+/// and how much of it limits name.
+type Kind = (&'static str, &'static str, u64, fn(u64) -> String, fn(&Limits) -> Option<u64>);
 
 fn who<'a>(parts: impl Iterator<Item = (&'a TpcName, Option<String>)>) -> String {
     let parts: Vec<_> = parts.filter_map(|(name, amount)| Some(format!("{name} {}", amount?))).collect();

@@ -66,9 +66,9 @@ impl<S: Services> Tpcm<S> {
     ) -> Result<(ImageId, Option<String>), OpsError> {
         let downloads = self.layout.store().join("downloads");
         super::layout::create(&downloads, 0o700)?;
-        let root = self.layout.root().to_owned();
+        let partition = self.layout.root().to_owned();
         let room = move || -> std::io::Result<u64> {
-            let space = rustix::fs::statvfs(&root)?;
+            let space = rustix::fs::statvfs(&partition)?;
             Ok(space.f_bavail.saturating_mul(space.f_frsize))
         };
         let wanted = fetch::Request {

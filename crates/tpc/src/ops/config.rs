@@ -104,7 +104,7 @@ impl<S: Services> Tpcm<S> {
                 }
             }
         }
-        self.put_vrf_right().await;
+        self.put_vrf_right();
         first_failure.map_or(Ok(reports), Err)
     }
 

@@ -178,7 +178,7 @@ impl<S: Services> Tpcm<S> {
     /// The group that all are in, with its cap. Without it a TPC still has its own limits.
     pub(super) async fn ensure_group(&mut self) -> Result<(), OpsError> {
         let (group, machine) = (self.group().await?, self.machine()?);
-        if group.ends_with(".slice") {
+        if !group.starts_with('/') {
             let file = self.settings.units.join(&group);
             let text = cgroup::slice(&self.defaults.cap, &machine);
             if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {

@@ -229,7 +229,7 @@ impl<S: Services> Tpcm<S> {
     /// us instead.
     async fn settle(&mut self, done: &[Recovered]) -> Result<(), OpsError> {
         /// A container starts within this time, or its unit tells.
-        const UP_TIME_MAX: Duration = Duration::from_secs(60);
+        const UP_TIME_MAX: Duration = Duration::from_mins(1);
         if self.settings.at_boot {
             return Ok(());
         }

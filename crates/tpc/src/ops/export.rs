@@ -92,7 +92,7 @@ impl<S: Services> Tpcm<S> {
         for record in imported? {
             reports.extend(self.restore_one(record).await?);
         }
-        self.put_vrf_right().await;
+        self.put_vrf_right();
         Ok(reports)
     }
 

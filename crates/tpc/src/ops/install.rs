@@ -36,7 +36,7 @@ impl<S: Services> Tpcm<S> {
         self.warn(&draft, &mut live)?;
         live.draft = Some(draft);
         let report = self.carry_out(entry, &mut live).await?;
-        self.put_vrf_right().await;
+        self.put_vrf_right();
         Ok(report)
     }
 
@@ -91,7 +91,7 @@ impl<S: Services> Tpcm<S> {
             live.messages.push(format!("its data stays in {}; remove it with --purge", volume.display()));
         }
         let report = self.carry_out(entry, &mut live).await?;
-        self.put_vrf_right().await;
+        self.put_vrf_right();
         Ok(report)
     }
 

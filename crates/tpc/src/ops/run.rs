@@ -14,7 +14,7 @@ use super::{NOT_AGAIN, OpsError, Tpcm, layout, volume};
 
 /// How often the disk and the kernel's counters are looked at. Nobody is told by the kernel that a directory grows or that
 /// a group is held back, so these are looked at again and again, if seldom.
-pub(super) const MEASURE: Duration = Duration::from_secs(60);
+pub(super) const MEASURE: Duration = Duration::from_mins(1);
 
 /// So many ends of runs are remembered.
 const ENDS_MAX: usize = 20;
@@ -36,7 +36,7 @@ impl<S: Services> Tpcm<S> {
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
         self.ensure_group().await?;
-        self.put_vrf_right().await;
+        self.put_vrf_right();
         if let Some(why) = self.over_its_disk(&record).await {
             self.ended(name, why, true);
             return Ok(NOT_AGAIN);

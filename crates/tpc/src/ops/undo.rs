@@ -17,9 +17,6 @@ impl<S: Services> Tpcm<S> {
     ) -> Result<(), OpsError> {
         let name = entry.name.clone();
         match step {
-            // The store lets go of what nobody needs when all is undone; hooks have had their effect, which goes with the
-            // volume; looking on changes nothing.
-            Step::Ingest | Step::PreHook | Step::PostHook | Step::StaysUp => Ok(()),
             Step::Load => {
                 self.drop_name(&name, NEXT).await?;
                 let new = entry.after.iter().flat_map(super::record::Record::images).collect::<Vec<_>>();
@@ -75,8 +72,13 @@ impl<S: Services> Tpcm<S> {
                 }
                 None => Ok(()),
             },
-            // These come after the record: the core finishes them, and never has them undone.
-            Step::Record
+            // The store lets go of what nobody needs when all is undone; hooks have had their effect, which goes with the
+            // volume; looking on changes nothing. The others come after the record: the core never has them undone.
+            Step::Ingest
+            | Step::PreHook
+            | Step::PostHook
+            | Step::StaysUp
+            | Step::Record
             | Step::KeepOld
             | Step::LetGo
             | Step::RemoveUnit

@@ -63,7 +63,7 @@ mod tests {
     fn a_unit_starts_after_the_engine_the_restore_and_the_features_it_names() {
         let name = TpcName::parse("web").unwrap();
         let after = ["swss".to_owned(), "bgp".to_owned()];
-        let text = render(&name, &after, Duration::from_secs(60), Path::new("/usr/bin/tpcm"));
+        let text = render(&name, &after, Duration::from_mins(1), Path::new("/usr/bin/tpcm"));
         for line in [
             "After=docker.service tpcm.service swss.service bgp.service",
             "ExecStart=/usr/bin/tpcm run web",

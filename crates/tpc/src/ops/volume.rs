@@ -238,9 +238,9 @@ fn put_directory(
         Err(error) => return Err(failed(error.into())),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let made = rustix::fs::openat2(root, path, flags, Mode::empty(), beneath())
+    let opened = rustix::fs::openat2(root, path, flags, Mode::empty(), beneath())
         .map_err(|_| OpsError::Planted(volume.join(path)))?;
-    owner_of(&made, owner).map_err(failed)
+    owner_of(&opened, owner).map_err(failed)
 }
 
 fn put_file(

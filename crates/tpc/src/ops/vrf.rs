@@ -29,7 +29,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// As part of something else, which does not fail because of it.
-    pub(super) async fn put_vrf_right(&mut self) {
+    pub(super) fn put_vrf_right(&mut self) {
         if let Err(error) = self.vrf() {
             tracing::warn!("the ip rule of the management VRF is not put right: {error}");
         }

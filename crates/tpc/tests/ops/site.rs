@@ -217,10 +217,10 @@ impl Site {
     }
 
     pub(crate) fn source(&self, image: &Image) -> SourceRequest {
-        self.file(&self.archive(image))
+        Self::file(&self.archive(image))
     }
 
-    pub(crate) fn file(&self, path: &Path) -> SourceRequest {
+    pub(crate) fn file(path: &Path) -> SourceRequest {
         SourceRequest::new(Source::parse(path.to_str().unwrap(), &SshOptions::default()).unwrap())
     }
 

@@ -81,7 +81,7 @@ async fn an_upgrade_that_fails_in_any_way_leaves_the_old_version_with_its_data()
     let broken = site.root.join("broken.tar");
     fs::write(&broken, "hello").unwrap();
     let error = {
-        let (name, source) = (site.name.clone(), site.file(&broken));
+        let (name, source) = (site.name.clone(), Site::file(&broken));
         let request = switchyard_tpc::ops::UpgradeRequest {
             name,
             source,

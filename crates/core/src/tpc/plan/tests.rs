@@ -71,7 +71,7 @@ impl World {
         match step {
             Step::Ingest => drop(self.store.insert(new)),
             Step::Load => drop(self.images.insert(new)),
-            Step::PreHook | Step::PostHook | Step::StaysUp => {}
+            Step::PreHook | Step::PostHook | Step::StaysUp | Step::KeepOld => {}
             Step::CopyAside => self.aside = self.volume.map(|version| (version, false)),
             Step::Stop => self.runs = false,
             Step::SetAside => self.aside = self.volume.map(|version| (version, true)),
@@ -95,7 +95,6 @@ impl World {
                 }
             }
             Step::Record => self.record = Some(new),
-            Step::KeepOld => {}
             Step::LetGo => {
                 self.renamed = None;
                 self.aside = None;
@@ -203,7 +202,9 @@ fn settle(
     for limit in dies.into_iter().chain([usize::MAX]) {
         match recover(progress) {
             Recovery::Finish(steps) => {
-                steps.iter().take(limit).for_each(|step| world.forward(at.0, at.1, *step));
+                for step in steps.iter().take(limit) {
+                    world.forward(at.0, at.1, *step);
+                }
             }
             Recovery::Undo(steps) => {
                 for step in steps.iter().take(limit) {
@@ -227,7 +228,9 @@ fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
         let before = before(operation, facts);
         let steps = plan(operation, &facts);
         let mut after = before.clone();
-        steps.iter().for_each(|step| after.forward(operation, facts, *step));
+        for step in &steps {
+            after.forward(operation, facts, *step);
+        }
         for done in 0..=steps.len() {
             // Marked, begun and not done, begun and done.
             for (begun, worked) in [(false, false), (true, false), (true, true)] {
@@ -236,7 +239,9 @@ fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
                 }
                 let mut world = before.clone();
                 let reached = done + usize::from(worked);
-                steps[..reached].iter().for_each(|step| world.forward(operation, facts, *step));
+                for step in &steps[..reached] {
+                    world.forward(operation, facts, *step);
+                }
                 let progress = Progress { steps: steps.clone(), done, begun };
                 for dies in std::iter::once(None).chain((0..steps.len()).map(Some)) {
                     let mut settled = world.clone();
@@ -259,14 +264,14 @@ fn every_plan_killed_anywhere_ends_in_the_old_or_the_new_state() {
 fn a_plan_that_ran_to_its_end_leaves_the_new_version_alone() {
     for facts in all_facts() {
         let mut world = nothing();
-        plan(Operation::Install, &facts)
-            .into_iter()
-            .for_each(|step| world.forward(Operation::Install, facts, step));
+        for step in plan(Operation::Install, &facts) {
+            world.forward(Operation::Install, facts, step);
+        }
         assert_eq!(world, World { limits: OLD, ..installed(NEW) });
         let mut world = installed(OLD);
-        plan(Operation::Uninstall, &facts)
-            .into_iter()
-            .for_each(|step| world.forward(Operation::Uninstall, facts, step));
+        for step in plan(Operation::Uninstall, &facts) {
+            world.forward(Operation::Uninstall, facts, step);
+        }
         let volume = (!facts.purge).then_some(OLD);
         assert_eq!(world, World { volume, ..nothing() });
     }
