@@ -5,7 +5,8 @@
 //!
 //! From the ground up: [`machine`] makes a fresh Debian able to run switches, [`image`] builds what a switch is made of,
 //! [`fleet`] brings switches up and down, [`switch`] drives one of them, [`scenario`] tells stories on them, and
-//! [`scenarios`] are the stories. [`cluster`] is a Kubernetes control plane on the machine, which switches can join.
+//! [`scenarios`] are the stories. [`cluster`] is a Kubernetes control plane on the machine, which switches can join, and
+//! [`servers`] are those from which third-party containers come.
 
 pub mod cluster;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod image;
 pub mod machine;
 pub mod scenario;
 pub mod scenarios;
+pub mod servers;
 pub mod switch;
 
 pub use cluster::Cluster;

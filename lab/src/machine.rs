@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 12] = [
+const TOOLS: [(&str, &str); 16] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -24,10 +24,15 @@ const TOOLS: [(&str, &str); 12] = [
     ("iptables", "iptables"),
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
+    ("sshd", "openssh-server"),
     ("busybox", "busybox-static"),
     ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),
     ("yanglint", "libyang-tools"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
+    // A library; /usr/bin/.. is /usr.
+    ("../lib/python3/dist-packages/click", "python3-click"),
 ];
 
 /// A cold Docker daemon answers within a few seconds; a busy two-core machine may take longer.

@@ -26,6 +26,7 @@ mod refusal;
 mod reload;
 mod service;
 mod standalone;
+mod tpc;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Scenario> {
         looks::SCENARIOS,
         config::SCENARIOS,
         package::SCENARIOS,
+        &tpc::all(),
     ]
     .concat()
 }

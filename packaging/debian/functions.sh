@@ -17,6 +17,10 @@ EVENTS_MODEL=/usr/local/yang-models/sonic-events-switchyard.yang
 # A unit in /etc counts instead of one of the same name in /lib, which is SONiC's and stays untouched.
 AGENT=/etc/systemd/system/ctrmgrd.service
 WANTED=/etc/systemd/system/sonic.target.wants/ctrmgrd.service
+# Where SONiC's config and show look for plug-ins, and the Klish command tree of images that have one.
+PLUGINS=/usr/local/lib/python3*/dist-packages
+TPC_MODEL=/usr/local/yang-models/sonic-tpc.yang
+KLISH=/usr/sbin/cli
 
 # Whether the other variant (with or without Kubernetes) is about to have, or has, what this one gives up.
 other_variant_stays() {
@@ -78,6 +82,16 @@ take_over() {
         done
         [ ! -d "${EVENTS_MODEL%/*}" ] || place_link "$EVENTS_MODEL" "$SHARE/yang/${EVENTS_MODEL##*/}"
     fi
+    [ ! -d "${TPC_MODEL%/*}" ] || place_link "$TPC_MODEL" "$SHARE/yang/${TPC_MODEL##*/}"
+    for program in config show; do
+        for plugins in $PLUGINS/$program/plugins; do
+            [ ! -d "$plugins" ] || place_link "$plugins/tpcm.py" "$SHARE/click/${program}_tpcm.py"
+        done
+    done
+    if [ -d "$KLISH/command-tree" ]; then
+        place_link "$KLISH/command-tree/tpcm.xml" "$SHARE/klish/tpcm.xml"
+        place_link "$KLISH/tpcm_actioner.py" "$SHARE/klish/tpcm_actioner.py"
+    fi
     # Only the variant with Kubernetes support has an agent.
     if [ -e "$SHARE/ctrmgrd.service" ]; then
         take_place "$TOOLS"
@@ -105,6 +119,12 @@ follow_agent() { # VERB
     systemctl --no-block "$1" ctrmgrd.service 2>/dev/null || true
 }
 
+# On a switch that runs, third-party containers can be installed from now on without a boot; what runs goes on.
+follow_tpcm() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl --no-block start tpcm.service tpcm-next-boot.path 2>/dev/null || true
+}
+
 give_back() {
     no_agent
     for file in $EVENTS; do
@@ -113,8 +133,17 @@ give_back() {
     ! points_to "$EVENTS_MODEL" "$SHARE/yang/${EVENTS_MODEL##*/}" || rm -f "$EVENTS_MODEL"
     give_place_back "$CONTAINER"
     ! points_to "$TECHSUPPORT" "$SHARE/techsupport" || rm -f "$TECHSUPPORT"
+    ! points_to "$TPC_MODEL" "$SHARE/yang/${TPC_MODEL##*/}" || rm -f "$TPC_MODEL"
+    for program in config show; do
+        for plugin in $PLUGINS/$program/plugins/tpcm.py; do
+            ! points_to "$plugin" "$SHARE/click/${program}_tpcm.py" || rm -f "$plugin"
+        done
+    done
+    for file in command-tree/tpcm.xml tpcm_actioner.py; do
+        ! points_to "$KLISH/$file" "$SHARE/klish/${file##*/}" || rm -f "$KLISH/$file"
+    done
     ! points_to "$MODEL" "$SHARE/yang/${MODEL##*/}" || rm -f "$MODEL"
-    rm -f "$TECHSUPPORT.switchyard-new" "$MODEL.switchyard-new"
+    rm -f "$TECHSUPPORT.switchyard-new" "$MODEL.switchyard-new" "$TPC_MODEL.switchyard-new"
     # SONiC makes the directory when it needs it.
     rmdir "${TECHSUPPORT%/*}" 2>/dev/null || true
 }

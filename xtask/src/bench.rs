@@ -12,7 +12,7 @@ use switchyard_lab::image::Product;
 use switchyard_lab::machine::Machine;
 use switchyard_lab::scenarios::cluster_figures;
 
-use crate::deb;
+use crate::{bench_tpc, deb};
 
 /// What each figure is meant to be at most; printed beside it.
 const GOALS: [(&str, f64); 4] = [
@@ -28,7 +28,19 @@ const AGENT_GOAL_KIB: u64 = 15 * 1024;
 /// The largest Pss of any verb, in KiB.
 const MEMORY_GOAL_KIB: u64 = 5 * 1024;
 
-pub(crate) fn run() -> Result<ExitCode> {
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only what is done with images of third-party containers, which takes half an hour
+    #[arg(long)]
+    tpc: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.tpc {
+        bench_tpc::run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for kubernetes in [true, false] {
         let package = deb::build(kubernetes)?;
         let name = if kubernetes { "switchyard" } else { "switchyard-standalone" };
@@ -43,6 +55,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let figures = switch.ok("lab-bench")?;
     print(&serde_json::from_str(&figures).context("lab-bench printed no JSON")?)?;
     in_cluster()?;
+    bench_tpc::run()?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -86,10 +86,15 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
     let tree = Tree::new(workspace().join("target/deb").join(variant.package))?;
     let source = workspace().join("packaging");
     tree.copy(binary, "usr/bin/switchyard", 0o755)?;
-    symlink("switchyard", tree.path("usr/bin/system")?)?;
+    for name in ["system", "tpcm"] {
+        symlink("switchyard", tree.path(&format!("usr/bin/{name}"))?)?;
+    }
     tree.copy(&source.join("tmpfiles.d/switchyard.conf"), "usr/lib/tmpfiles.d/switchyard.conf", 0o644)?;
     tree.copy(&source.join("techsupport/switchyard"), "usr/share/switchyard/techsupport", 0o755)?;
     tree.copy_all(&source.join("yang"), "usr/share/switchyard/yang")?;
+    tree.copy_all(&source.join("click"), "usr/share/switchyard/click")?;
+    tree.copy_all(&source.join("klish"), "usr/share/switchyard/klish")?;
+    add_tpcm_units(&tree, &source.join("systemd"))?;
 
     if variant.kubernetes {
         tree.copy(&source.join("systemd/ctrmgrd.service"), "usr/share/switchyard/ctrmgrd.service", 0o644)?;
@@ -119,6 +124,23 @@ fn pack(variant: &Variant, binary: &Path) -> Result<PathBuf> {
     ensure!(built.status.success(), "dpkg-deb: {}", String::from_utf8_lossy(&built.stderr).trim());
     fs::rename(&unfinished, &package)?;
     Ok(package)
+}
+
+/// Units of a name that SONiC does not have: they come with the package, wanted as it is.
+fn add_tpcm_units(tree: &Tree, source: &Path) -> Result<()> {
+    const UNITS: &str = "usr/lib/systemd/system";
+
+    for unit in ["tpcm.service", "tpcm-apply.service", "tpcm-next-boot.path", "tpcm-next-boot.service"] {
+        tree.copy(&source.join(unit), &format!("{UNITS}/{unit}"), 0o644)?;
+    }
+    for (target, wanted) in [
+        ("multi-user.target", "tpcm.service"),
+        ("multi-user.target", "tpcm-next-boot.path"),
+        ("sonic.target", "tpcm-apply.service"),
+    ] {
+        symlink(format!("../{wanted}"), tree.path(&format!("{UNITS}/{target}.wants/{wanted}"))?)?;
+    }
+    Ok(())
 }
 
 /// Man pages and completions come out of the binary itself, so they cannot say anything else than it does.

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 /// A title, and what is done and shown under it.
 type Chapter = (&'static str, fn(&Switch) -> Result<()>);
 
-const CHAPTERS: [Chapter; 8] = [
+const CHAPTERS: [Chapter; 10] = [
     ("The switch has booted; systemd and the image that came with it run the features", |switch| {
         show(switch, "container list")?;
         show(switch, "system service status snmp")
@@ -101,10 +101,42 @@ const CHAPTERS: [Chapter; 8] = [
         show(switch, "sudo system service disable sflow")?;
         switch.wait_gone("sflow")
     }),
+    ("An operator brings a container of his own, from a USB stick", |switch| {
+        switch.ok("set -e; mkdir -p /media/usb
+             for version in 1.0 2.0; do
+               /usr/lib/lab/make-tpc -H monitor $version
+               docker save --output /media/usb/monitor-$version.tar monitor:$version
+               docker rmi monitor:$version > /dev/null
+             done
+             printf '#!/bin/sh\necho no luck\nexit 1\n' > /media/usb/broken-pre.sh")?;
+        show(switch, "sudo tpcm install monitor /media/usb/monitor-1.0.tar --memory 64M -y")?;
+        switch.ok("docker exec monitor sh -c 'echo precious > /data/file'")?;
+        show(switch, "sudo tpcm show monitor")?;
+        show(switch, "sudo systemctl restart monitor && docker exec monitor cat /data/file")
+    }),
+    (
+        "It is upgraded: one whose hook fails leaves the old version running, one that works takes its data along",
+        |switch| {
+            let hook = "/host/tpc/monitor/hook/pre.sh";
+            switch.ok(&format!("cp -a {hook} /root/pre.sh; cat /media/usb/broken-pre.sh > {hook}"))?;
+            let upgrade = "sudo tpcm upgrade monitor /media/usb/monitor-2.0.tar -y";
+            println!("   admin@{}:~$ {upgrade}", switch.name());
+            let failed = switch.refused(upgrade)?;
+            println!("   {}", failed.stderr.trim());
+            show(switch, "docker exec monitor cat /version /data/file")?;
+            switch.ok(&format!("cp -a /root/pre.sh {hook}"))?;
+            show(switch, upgrade)?;
+            show(switch, "docker exec monitor cat /version /data/file")?;
+            show(switch, "sudo tpcm list")
+        },
+    ),
     ("The switch reboots: what is enabled is back, and its history is still told", |switch| {
         switch.reboot(Boot::Cold)?;
         switch.wait_features()?;
         show(switch, "system service explain snmp")?;
+        switch.wait_text("systemctl is-active monitor.service", "active", BACK)?;
+        show(switch, "sudo tpcm list")?;
+        show(switch, "sudo tpcm uninstall monitor --purge -y")?;
         ensure!(switch.contended()?.is_empty(), "two copies of a payload have met");
         println!("   In all of this no payload has ever met a second copy of itself.");
         Ok(())

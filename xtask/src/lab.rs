@@ -9,6 +9,7 @@ use anyhow::{Error, Result, bail};
 use switchyard_lab::cluster::{self, Cluster, Part};
 use switchyard_lab::image::Product;
 use switchyard_lab::machine::Machine;
+use switchyard_lab::servers::Servers;
 use switchyard_lab::{Boot, fleet};
 
 use crate::deb;
@@ -137,6 +138,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Down { all } => {
             fleet::down(all)?;
             Cluster::down(all)?;
+            Servers::down()?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 //! Only parses; each command is a module of its own, and what several need lives in `switchyard-lab`.
 
 mod bench;
+mod bench_tpc;
 mod deb;
 mod deb_test;
 mod demo;
@@ -39,7 +40,7 @@ enum Command {
     /// Run every test, as CI does
     Test(test::Arguments),
     /// Measure the product on a virtual switch
-    Bench,
+    Bench(bench::Arguments),
     /// Run end-to-end scenarios on virtual switches
     Scenarios(scenarios::Arguments),
 }
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
         Command::DebTest(arguments) => deb_test::main(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
-        Command::Bench => bench::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Scenarios(arguments) => scenarios::run(&arguments),
     };
     result.unwrap_or_else(|error| {

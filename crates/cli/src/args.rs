@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::show::Show;
+use crate::tpcm::Tpcm;
 
 /// The text that `--version` prints, with the variant it was built as.
 pub(crate) const VERSION: &str = if cfg!(feature = "kubernetes") {
@@ -28,7 +29,7 @@ pub(crate) enum Output {
 /// Decides who runs each container of a SONiC switch, and keeps it so.
 #[derive(Debug, Parser)]
 #[command(name = "switchyard", version = VERSION, after_help = "\
-The same program answers as `container`, `system`, `container_startup.py` and, with Kubernetes support, \
+The same program answers as `container`, `system`, `tpcm`, `container_startup.py` and, with Kubernetes support, \
 `ctrmgr_tools.py` when it is called by those names.
 
 Examples:
@@ -47,6 +48,8 @@ pub(crate) enum Applet {
     Container(Container),
     /// Manage features as services and as containers
     System(System),
+    /// Bring third-party containers onto the switch and keep them there
+    Tpcm(Tpcm),
     /// Configure features, as SONiC's own config does
     Config(Config),
     /// Show features, as SONiC's own show does
@@ -79,7 +82,7 @@ pub(crate) enum Applet {
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
-        /// Of which program: switchyard, container or system
+        /// Of which program: switchyard, container, system or tpcm
         #[arg(default_value = "switchyard")]
         program: String,
     },
@@ -391,6 +394,6 @@ pub(crate) enum ToolsVerb {
 }
 
 /// The programs that have a name of their own on a switch, for man pages and completions.
-pub(crate) fn programs() -> [clap::Command; 3] {
-    [Switchyard::command(), Container::command(), System::command()]
+pub(crate) fn programs() -> [clap::Command; 4] {
+    [Switchyard::command(), Container::command(), System::command(), Tpcm::command()]
 }

@@ -8,6 +8,9 @@ use switchyard_engine::EngineError;
 use switchyard_generator as generator;
 use switchyard_host::HostError;
 use switchyard_sonic::{RowError, SonicError};
+use switchyard_tpc::ops::OpsError;
+
+use crate::tpcm;
 
 /// A command that could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,10 @@ pub(crate) enum CliError {
     Generate(#[from] generator::GenerateError),
     #[error("{0}")]
     Usage(String),
+    #[error(transparent)]
+    Tpc(#[from] OpsError),
+    #[error("{0}")]
+    NotConfirmed(String),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
 }
@@ -70,7 +77,8 @@ impl CliError {
             Self::Failed(..) | Self::Restless(_) | Self::Signals(_) | Self::Generate(_) => 1,
             Self::Name(_) | Self::Usage(_) | Self::Resolve(_) => 2,
             Self::NoSuchFeature(_) | Self::NotRunning(_) | Self::Engine(EngineError::NoSuchContainer(_)) => 3,
-            Self::Refusal(Refusal::NoContainer(_)) => 4,
+            Self::Tpc(error) => tpcm::exit_code(error),
+            Self::Refusal(Refusal::NoContainer(_)) | Self::NotConfirmed(_) => 4,
             Self::Engine(EngineError::Denied(_)) => 5,
             Self::File { source, .. } | Self::Exec { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => 5,
@@ -86,7 +94,7 @@ impl CliError {
 }
 
 /// Rights are told apart from faults: the way out is another.
-fn sonic_code(error: &SonicError) -> u8 {
+pub(crate) fn sonic_code(error: &SonicError) -> u8 {
     match error {
         SonicError::RedisDenied { .. } | SonicError::BusDenied { .. } => 5,
         SonicError::FileUnreadable { source, .. } | SonicError::FileUnwritable { source, .. }

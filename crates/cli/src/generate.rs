@@ -148,7 +148,7 @@ fn print_installed(root: &Path, format: Output) -> Result<(), CliError> {
 pub(crate) fn completions(shell: Shell, program: &str) -> Result<ExitCode, CliError> {
     let found = programs().into_iter().find(|command| command.get_name() == program);
     let Some(mut command) = found else {
-        return Err(CliError::Usage(format!("{program:?} is none of switchyard, container, system")));
+        return Err(CliError::Usage(format!("{program:?} is none of switchyard, container, system, tpcm")));
     };
     // Into memory first: the generator panics when its reader goes away.
     let mut script = Vec::new();

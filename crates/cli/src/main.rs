@@ -20,8 +20,10 @@ mod rows;
 mod runtime;
 mod service;
 mod show;
+mod terminal;
 #[cfg(feature = "kubernetes")]
 mod tools;
+mod tpcm;
 mod usage;
 
 use std::ffi::OsString;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let result = match called.as_str() {
         "container" => logged(&called, arguments, container::main),
         "system" => logged(&called, arguments, system),
+        "tpcm" => logged(&called, arguments, |args: tpcm::Tpcm| tpcm::main(&args)),
         #[cfg(feature = "kubernetes")]
         "ctrmgr_tools.py" => logged(&called, arguments, |args: args::Tools| Ok(tools::main(&args))),
         "container_startup.py" => logged(&called, arguments, |args: Startup| inside::startup(&args)),
@@ -81,6 +84,7 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
     match args.command {
         Applet::Container(args) => container::main(args),
         Applet::System(args) => system(args),
+        Applet::Tpcm(args) => tpcm::main(&args),
         Applet::Config(args) => config::main(&args),
         Applet::Show(args) => show::main(&args),
         #[cfg(feature = "kubernetes")]

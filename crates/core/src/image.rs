@@ -5,10 +5,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{NameError, Version, name::check};
 
 /// The id of an image on the engine: `sha256:` and 64 hex digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageId(String);
 
 impl ImageId {
@@ -133,6 +136,11 @@ impl Digest {
         check_sha256("image digest", text)?;
         Ok(Self(text.to_owned()))
     }
+
+    /// The digest as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// One of the names of an image.
@@ -186,6 +194,20 @@ pub struct Made {
     pub image: ImageId,
 }
 
+impl TryFrom<String> for ImageId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ImageId> for String {
+    fn from(id: ImageId) -> Self {
+        id.0
+    }
+}
+
 impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -204,11 +226,17 @@ impl fmt::Display for Tag {
     }
 }
 
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tagged(repository, tag) => write!(f, "{repository}:{tag}"),
-            Self::Pinned(repository, Digest(digest)) => write!(f, "{repository}@{digest}"),
+            Self::Pinned(repository, digest) => write!(f, "{repository}@{digest}"),
         }
     }
 }

@@ -23,6 +23,7 @@ mod stop;
 mod verdict;
 mod view;
 mod wait;
+pub mod tpc;
 
 pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
 pub use care::{Care, Health, PodTime, care, frozen};

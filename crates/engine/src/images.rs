@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    fn image_error(&self, image: &str, error: Bollard) -> EngineError {
+    pub(crate) fn image_error(&self, image: &str, error: Bollard) -> EngineError {
         match error {
             Bollard::DockerResponseServerError { status_code: 404, .. } => {
                 EngineError::NoSuchImage(image.to_owned())

@@ -3,15 +3,23 @@
 //! Only does what it is told and reports what is; who may run is `core`'s to say. A container that Kubernetes
 //! started is found by the labels that the kubelet gives it, never by a part of its name.
 
+mod archive;
+mod commit;
 mod containers;
+mod create;
 mod error;
 mod events;
 mod images;
 mod pods;
+mod pull;
 
+pub use archive::{PipeReader, PipeWriter, Saved, pipe};
+pub use commit::Executed;
 pub use containers::{Container, Ended};
+pub use create::NewContainer;
 pub use error::EngineError;
 pub use images::Removal;
+pub use pull::{LoginError, PullError, Pulled, RegistryLogin, docker_config};
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +32,10 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 /// How long the engine may take for anything that does not wait on a payload. A container at its memory limit makes
 /// the engine hang for good (buildimage #10008): a caller must get its answer all the same.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long loading or saving images may take until the engine says its first word, which it does after it has read all
+/// of the archive: a gigabyte over a slow network onto a slow disk.
+const LOAD_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// The API version that every engine since Docker 20.10 understands; newer engines that dropped it are asked which
 /// they want.

@@ -55,6 +55,11 @@ pub fn syslog_time() -> String {
     jiff::Zoned::now().strftime("%b %e %H:%M:%S").to_string()
 }
 
+/// A moment in UTC as RFC 3339 has it, which is how the engine tells moments.
+pub fn utc_text(moment: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(moment).map(|moment| moment.to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

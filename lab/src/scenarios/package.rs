@@ -38,7 +38,11 @@ fn help_is_there(switch: &Switch) -> Result<()> {
     for (program, verbs) in [
         ("container", "start stop wait kill id inspect exec logs state list"),
         ("system", "service container"),
-        ("switchyard", "container system config show gate watch generate completions"),
+        ("switchyard", "container system tpcm config show gate watch generate completions"),
+        (
+            "tpcm",
+            "install upgrade uninstall list show rollback resources recover verify prune save export import",
+        ),
     ] {
         let help = switch.ok(&format!("{program} --help"))?;
         switch.ok(&format!(

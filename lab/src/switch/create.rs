@@ -63,6 +63,38 @@ impl Switch {
         Ok(true)
     }
 
+    /// Goes down in order and boots this SONiC image over the same /host, as it was left if it ran here before. The one
+    /// that ran stays beside it.
+    pub fn boot_image(&self, image: &str) -> Result<()> {
+        let present = self.image()?;
+        docker(&["stop", &self.name])?;
+        docker(&["rename", &self.name, &self.parked(&present)])?;
+        let parked = self.parked(image);
+        if command::run("docker", &["inspect", "--format", "{{.Id}}", &parked])?.success() {
+            docker(&["rename", &parked, &self.name])?;
+        } else {
+            self.create(&Spec { image: image.to_owned(), asics: 1 })?;
+        }
+        docker(&["start", &self.name])?;
+        self.wait_booted()?;
+        self.wait_features()
+    }
+
+    /// Removes a SONiC image that does not run, as sonic-installer does.
+    pub fn remove_image(&self, image: &str) -> Result<()> {
+        docker(&["rm", "--force", "--volumes", &self.parked(image)]).map(drop)
+    }
+
+    /// The image that runs.
+    pub fn image(&self) -> Result<String> {
+        docker(&["inspect", "--format", "{{.Config.Image}}", &self.name])
+    }
+
+    /// A container's name may have no colon.
+    fn parked(&self, image: &str) -> String {
+        format!("{}-{}", self.name, image.replace(':', "-"))
+    }
+
     /// Removes the switch if it exists.
     pub fn remove(&self, host: Host) -> Result<()> {
         let traces = cgroups::of(&self.name)?;

@@ -48,6 +48,12 @@ impl Units {
         self.run(Verb::Start, unit).await
     }
 
+    /// Asks for a unit's start and does not wait for it: at boot the unit may be waiting for the caller.
+    pub async fn ask_start(&self, unit: &str) -> Result<(), SonicError> {
+        let asked = self.manager.start_unit(unit, MODE).await;
+        asked.map(drop).map_err(|e| failed(format!("start {unit}"), unit, e))
+    }
+
     /// Stops a unit and waits until it has stopped.
     pub async fn stop(&self, unit: &str) -> Result<JobOutcome, SonicError> {
         self.run(Verb::Stop, unit).await

@@ -11,4 +11,5 @@ mod failures;
 mod rows;
 mod server;
 mod support;
+mod tpc;
 mod write;

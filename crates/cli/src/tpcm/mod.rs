@@ -1,0 +1,196 @@
+//! `tpcm …`: third-party containers (docs/tpcm.md). Parses, asks, prints; what is done is `switchyard-tpc`'s.
+
+mod args;
+mod code;
+mod password;
+mod print;
+mod progress;
+mod request;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use switchyard_core::tpc::{Asked, TpcName};
+use switchyard_sonic::{NextBoot, Paths, next_boot, sonic_version};
+use switchyard_tpc::ops::{self, InstallRequest, Settings, UpgradeRequest};
+
+pub(crate) use args::Tpcm;
+pub(crate) use code::exit_code;
+
+use crate::args::Output;
+use crate::error::CliError;
+use crate::runtime::block_on;
+use crate::terminal;
+use args::{Consent, Export, Install, Limits, Name, Save, TpcmVerb, Upgrade};
+use progress::Teller;
+
+/// What a check that found something wrong bears.
+const DAMAGED: u8 = 19;
+
+/// Carries out one command.
+pub(crate) fn main(args: &Tpcm) -> Result<ExitCode, CliError> {
+    let code = match &args.verb {
+        TpcmVerb::Run(name) => return run(args, name),
+        verb => block_on(carry_out(args, verb))?,
+    };
+    Ok(code)
+}
+
+/// The unit's main process: its end is the container's.
+fn run(args: &Tpcm, name: &Name) -> Result<ExitCode, CliError> {
+    block_on(async {
+        let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
+        Ok(ExitCode::from(tpcm.run(&parse(name)?).await?))
+    })
+}
+
+async fn carry_out(args: &Tpcm, verb: &TpcmVerb) -> Result<ExitCode, CliError> {
+    let format = args.output;
+    let open = |dry_run| ops::Tpcm::open(settings(args, dry_run));
+    match verb {
+        TpcmVerb::Install(install) => print::report(&self::install(args, install).await?, format),
+        TpcmVerb::Upgrade(upgrade) => print::report(&self::upgrade(args, upgrade).await?, format),
+        TpcmVerb::Uninstall { name, purge, consent } => {
+            let name = parse(name)?;
+            let data = if *purge { " and its data" } else { "; its data stays" };
+            confirm(*consent, &format!("Uninstall {name}{data}?"))?;
+            print::report(&open(consent.dry_run).await?.uninstall(&name, *purge).await?, format);
+        }
+        TpcmVerb::List => print::list(&open(false).await?.list().await?, format),
+        TpcmVerb::Show(name) => print::details(&open(false).await?.show(&parse(name)?).await?, format),
+        TpcmVerb::Rollback { name, keep_data, consent } => {
+            let name = parse(name)?;
+            confirm(*consent, &format!("Go back to the version of {name} before the present one?"))?;
+            print::report(&open(consent.dry_run).await?.rollback(&name, *keep_data).await?, format);
+        }
+        TpcmVerb::Resources { name, limits, consent } => {
+            let (name, asked) = (parse(name)?, asked(limits)?);
+            if asked.is_nothing() {
+                return Err(CliError::Usage("what is to change? give --cpu, --memory or --disk".to_owned()));
+            }
+            confirm(*consent, &format!("Change the limits of {name}?"))?;
+            print::report(&open(consent.dry_run).await?.resources(&name, asked).await?, format);
+        }
+        TpcmVerb::Recover => print::recovered(&open(false).await?.recover().await?, format),
+        TpcmVerb::Verify => {
+            let verified = open(false).await?.verify().await?;
+            print::verified(&verified, format);
+            if !verified.problems.is_empty() {
+                return Ok(ExitCode::from(DAMAGED));
+            }
+        }
+        TpcmVerb::Prune(consent) => {
+            confirm(*consent, "Remove older versions and states, and what nobody needs?")?;
+            print::pruned(&open(consent.dry_run).await?.prune().await?, format);
+        }
+        TpcmVerb::Save(save) => self::save(args, save).await?,
+        TpcmVerb::Restore => print::reports(&open(false).await?.restore().await?, format),
+        TpcmVerb::Apply => print::reports(&open(false).await?.apply().await?, format),
+        TpcmVerb::Stop(name) => open(false).await?.stop(&parse(name)?).await?,
+        TpcmVerb::Export(export) => self::export(args, export).await?,
+        TpcmVerb::Import { file, consent } => {
+            confirm(*consent, &format!("Bring back what is in {}?", file.display()))?;
+            print::reports(&open(consent.dry_run).await?.import(&absolute(file)?).await?, format);
+        }
+        // Told apart before.
+        TpcmVerb::Run(_) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn install(args: &Tpcm, install: &Install) -> Result<ops::Report, CliError> {
+    let name = parse(&install.name)?;
+    let source = request::source(&install.from)?;
+    let options = request::options(&install.make)?;
+    confirm(install.consent, &format!("Install {name} from {}?", install.from.source))?;
+    let source = request::with_secret(source, &install.from)?;
+    let mut tpcm = ops::Tpcm::open(settings(args, install.consent.dry_run)).await?;
+    let mut teller = Teller::new(args.output == Output::Json);
+    Ok(tpcm.install(InstallRequest { name, source, options }, &mut teller).await?)
+}
+
+async fn upgrade(args: &Tpcm, upgrade: &Upgrade) -> Result<ops::Report, CliError> {
+    let Upgrade { install, skip_data } = upgrade;
+    let name = parse(&install.name)?;
+    let source = request::source(&install.from)?;
+    let options = request::options(&install.make)?;
+    confirm(install.consent, &format!("Upgrade {name} from {}?", install.from.source))?;
+    let source = request::with_secret(source, &install.from)?;
+    let mut tpcm = ops::Tpcm::open(settings(args, install.consent.dry_run)).await?;
+    let mut teller = Teller::new(args.output == Output::Json);
+    let request = UpgradeRequest { name, source, options, skip_data: *skip_data };
+    Ok(tpcm.upgrade(request, &mut teller).await?)
+}
+
+/// What cannot be told is taken for another image: a save too many costs seconds.
+async fn save(args: &Tpcm, save: &Save) -> Result<(), CliError> {
+    if save.if_next_boot_differs {
+        let paths = Paths::from_env();
+        let version = sonic_version(&paths.etc_sonic)?;
+        let running = version.build_version().unwrap_or_default();
+        match next_boot(&paths.host, running) {
+            NextBoot::Same => return Ok(()),
+            NextBoot::Other(next) => tracing::info!("{next} boots next, {running} runs: saving"),
+            NextBoot::Unknown(why) => tracing::info!("saving, since {why}"),
+        }
+    }
+    let mut tpcm = ops::Tpcm::open(settings(args, save.dry_run)).await?;
+    print::reports(&tpcm.save(&[]).await?, args.output);
+    Ok(())
+}
+
+async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
+    let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
+    let reports = match (export.all, export.what.as_slice()) {
+        (true, [file]) => tpcm.export_all(&absolute(Path::new(file))?).await?,
+        (false, [name, file]) => {
+            let name = parse(&Name { name: name.clone() })?;
+            vec![tpcm.export(&name, &absolute(Path::new(file))?).await?]
+        }
+        (true, _) => return Err(CliError::Usage("--all takes one FILE and no NAME".to_owned())),
+        (false, _) => return Err(CliError::Usage("NAME and FILE are needed, or --all and FILE".to_owned())),
+    };
+    print::reports(&reports, args.output);
+    Ok(())
+}
+
+fn settings(args: &Tpcm, dry_run: bool) -> Settings {
+    let command: Vec<String> = std::env::args().take(3).collect();
+    Settings { dry_run, wait: !args.no_wait, command: command.join(" "), ..Settings::default() }
+}
+
+fn parse(name: &Name) -> Result<TpcName, CliError> {
+    Ok(TpcName::parse(&name.name)?)
+}
+
+fn asked(limits: &Limits) -> Result<Asked, CliError> {
+    let bad = |error: switchyard_core::tpc::BadAmount| CliError::Usage(error.to_string());
+    Ok(Asked {
+        cpu: limits.cpu.as_deref().map(str::parse).transpose().map_err(bad)?,
+        memory: limits.memory.as_deref().map(str::parse).transpose().map_err(bad)?,
+        disk: limits.disk.as_deref().map(str::parse).transpose().map_err(bad)?,
+    })
+}
+
+/// Nothing is done that nobody has agreed to. A dry run does nothing.
+fn confirm(consent: Consent, question: &str) -> Result<(), CliError> {
+    if consent.yes || consent.dry_run {
+        return Ok(());
+    }
+    if !terminal::is_there() {
+        let text =
+            "there is no terminal to ask at, and nothing was changed: say -y if it is meant".to_owned();
+        return Err(CliError::NotConfirmed(text));
+    }
+    let failed = |source| CliError::File { action: "read", path: PathBuf::from("the terminal"), source };
+    if terminal::confirmed(question).map_err(failed)? {
+        return Ok(());
+    }
+    Err(CliError::NotConfirmed("nothing was changed; -y says yes without being asked".to_owned()))
+}
+
+/// Whoever reads of it later may be elsewhere.
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    let failed = |source| CliError::File { action: "find", path: path.to_owned(), source };
+    std::path::absolute(path).map_err(failed)
+}

@@ -1,0 +1,65 @@
+//! What was typed about a source and a container, as the values that operations take.
+
+use switchyard_core::tpc::{Protocol, Secret, Source, SshOptions};
+use switchyard_tpc::fetch::{self, Sha256};
+use switchyard_tpc::ops::{Options, SourceRequest};
+
+use super::args::{self, From, Make};
+use super::password;
+use crate::error::CliError;
+
+/// Where the image comes from, without the password.
+pub(super) fn source(from: &From) -> Result<SourceRequest, CliError> {
+    let bad = |error: &dyn std::fmt::Display| CliError::Usage(error.to_string());
+    let options = SshOptions {
+        protocol: from.protocol.map(|protocol| match protocol {
+            args::Protocol::Scp => Protocol::Scp,
+            args::Protocol::Sftp => Protocol::Sftp,
+        }),
+        server: from.server.clone(),
+        port: from.port,
+        username: from.username.clone(),
+    };
+    let source = Source::parse(&from.source, &options).map_err(|error| bad(&error))?;
+    let here = std::env::current_dir().map_err(|source| CliError::File {
+        action: "find",
+        path: ".".into(),
+        source,
+    })?;
+    let sha256 = from.sha256.as_deref().map(Sha256::parse).transpose().map_err(|error| bad(&error))?;
+    let mut request = SourceRequest::new(source.absolute(&here.to_string_lossy()));
+    request.sha256 = sha256;
+    request.interface.clone_from(&from.interface);
+    request.ca.clone_from(&from.ca);
+    request.username.clone_from(&from.username);
+    request.insecure = from.insecure;
+    if let Some(known_hosts) = &from.known_hosts {
+        request.known_hosts = vec![known_hosts.clone()];
+    }
+    request.login.keys = from.key.iter().cloned().collect();
+    Ok(request)
+}
+
+/// With the password, asked for if it takes one: only now that it is known that the rest can be done.
+pub(super) fn with_secret(mut request: SourceRequest, from: &From) -> Result<SourceRequest, CliError> {
+    let needed = match &request.source {
+        Source::Ssh(_) => from.key.is_none(),
+        Source::Http(_) | Source::Registry(_) => from.username.is_some(),
+        Source::Media(_) => false,
+    };
+    request.login.password = password::read(from, needed)?.map(Secret::new);
+    if matches!(request.source, Source::Ssh(_)) && from.key.is_none() && request.login.password.is_none() {
+        request.login.keys = fetch::default_keys();
+    }
+    Ok(request)
+}
+
+/// How the container is made. What was not typed is not said.
+pub(super) fn options(make: &Make) -> Result<Options, CliError> {
+    Ok(Options {
+        args: make.args.clone(),
+        limits: super::asked(&make.limits)?,
+        after: (!make.after.is_empty()).then(|| make.after.clone()),
+        shared: make.no_shared.then_some(false),
+    })
+}

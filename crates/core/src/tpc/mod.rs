@@ -1,0 +1,15 @@
+//! Third-party containers: names, sources, arguments, limits and plans, as pure values (seed 004, DESIGN.md section 6).
+
+mod args;
+mod limits;
+mod name;
+mod plan;
+mod secret;
+mod source;
+
+pub use args::{ArgsError, CreateArgs, Device, Hazard, Mount, MountKind, Port, Tmpfs, Transport, Ulimit};
+pub use limits::{Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, admit, human};
+pub use name::TpcName;
+pub use plan::{Facts, Operation, Progress, Recovery, Step, plan, recover};
+pub use secret::Secret;
+pub use source::{Host, HttpUrl, MediaPath, Protocol, Reference, Source, SourceError, SshFile, SshOptions};

@@ -1,0 +1,195 @@
+//! The image of an installation or upgrade, from wherever it is into the store; and the record that comes of it.
+
+use switchyard_core::ImageId;
+use switchyard_core::tpc::Reference;
+use switchyard_core::tpc::{Limits, Operation, Source};
+use switchyard_engine::{RegistryLogin, docker_config};
+
+use super::api::SourceRequest;
+use super::execute::Live;
+use super::journal::Entry;
+use super::record::{Record, Release};
+use super::services::Services;
+use super::{OpsError, Tpcm};
+use crate::archive::{self, Bounds, Ingested};
+use crate::fetch::{self, Patience};
+use crate::store::StoredImage;
+
+/// The label of images that SONiC's own package manager installs.
+const PACKAGE_LABEL: &str = "com.azure.sonic.manifest";
+
+/// Where an image says its version, if not in `IMAGE_VERSION`.
+const VERSION_LABELS: [&str; 2] = ["org.opencontainers.image.version", "version"];
+
+/// What is to be installed.
+pub(super) struct Draft<'a> {
+    pub(super) source: &'a SourceRequest,
+    pub(super) args: String,
+    pub(super) limits: Limits,
+    pub(super) after: Vec<String>,
+    pub(super) shared: bool,
+}
+
+impl<S: Services> Tpcm<S> {
+    /// The step: whatever its operation, the image is in the store and the record to be is known.
+    pub(super) async fn ingest(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
+        if entry.operation == Operation::Save {
+            return self.take_in_snapshot(entry).await;
+        }
+        let Some(draft) = live.draft.take() else { return Ok(()) };
+        let (image, digest) = match &draft.source.source {
+            Source::Registry(_) => self.bring_from_registry(draft.source, live).await?,
+            Source::Http(_) | Source::Ssh(_) | Source::Media(_) => {
+                self.bring_file(draft.source, live).await?
+            }
+        };
+        let stored = self.checked(&image)?;
+        let release = Release {
+            source: draft.source.source.to_string(),
+            digest,
+            version: version_of(&stored),
+            image,
+            saved: None,
+            args: draft.args,
+            limits: draft.limits,
+            after: draft.after,
+            shared: draft.shared,
+        };
+        entry.after = Some(record_after(entry, release));
+        Ok(())
+    }
+
+    async fn bring_file(
+        &mut self,
+        request: &SourceRequest,
+        live: &mut Live<'_>,
+    ) -> Result<(ImageId, Option<String>), OpsError> {
+        let downloads = self.layout.store().join("downloads");
+        super::layout::create(&downloads, 0o700)?;
+        let partition = self.layout.root().to_owned();
+        let room = move || -> std::io::Result<u64> {
+            let space = rustix::fs::statvfs(&partition)?;
+            Ok(space.f_bavail.saturating_mul(space.f_frsize))
+        };
+        let wanted = fetch::Request {
+            source: &request.source,
+            downloads: &downloads,
+            room: &room,
+            sha256: request.sha256,
+            interface: request.interface.as_deref(),
+            ca: request.ca.as_deref(),
+            insecure: request.insecure,
+            login: request.login.clone(),
+            known_hosts: request.known_hosts.clone(),
+            patience: Patience::default(),
+        };
+        let fetched = fetch::fetch(&wanted, &mut *live.progress).await?;
+        live.progress.message("unpacking into the store");
+        let bounds = Bounds::unpacked(self.free()?);
+        // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
+        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut |_| {});
+        fetched.discard()?;
+        let image = only_one(taken?)?;
+        Ok((image, fetched.sha256.map(|sum| format!("sha256:{sum}"))))
+    }
+
+    /// Pulled by the engine, then kept in the store as all others are: a SONiC image to come has another engine.
+    async fn bring_from_registry(
+        &mut self,
+        request: &SourceRequest,
+        live: &mut Live<'_>,
+    ) -> Result<(ImageId, Option<String>), OpsError> {
+        let Source::Registry(reference) = &request.source else {
+            return Err(OpsError::NotOneImage { count: 0, names: String::new() });
+        };
+        live.progress.message(&format!("pulling {reference}"));
+        let given = request.username.clone().zip(request.login.password.clone());
+        let login = match given {
+            Some((username, password)) => Some(RegistryLogin::Password { username, password }),
+            None => registry_login(reference)?,
+        };
+        let digest = self.engine.resolve(reference, login.as_ref()).await?;
+        if let Some(wanted) = request.sha256
+            && digest.to_string() != format!("sha256:{wanted}")
+        {
+            return Err(OpsError::WrongManifest {
+                reference: reference.to_string(),
+                wanted: wanted.to_string(),
+                digest,
+            });
+        }
+        let (progress, mut before) = (&mut *live.progress, 0);
+        let mut tell = |done: u64, total: u64| {
+            progress.total(Some(total));
+            progress.advance(done.saturating_sub(before));
+            before = done.max(before);
+        };
+        let pulled = self.engine.pull(reference, &digest, login.as_ref(), &mut tell).await?;
+        let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
+        // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
+        // brings it back under a name of ours. One that somebody else has named or uses stays.
+        self.engine.untag(&pulled.name).await?;
+        saved?;
+        Ok((pulled.id, Some(digest.to_string())))
+    }
+
+    /// Whether the image may be installed, and there is room for it twice: here, and in the SONiC image to come.
+    fn checked(&self, image: &ImageId) -> Result<StoredImage, OpsError> {
+        let stored = self
+            .store
+            .image(image)?
+            .ok_or_else(|| OpsError::Store(crate::store::StoreError::NoSuchImage(image.clone())))?;
+        if stored.labels.contains_key(PACKAGE_LABEL) {
+            return Err(OpsError::SonicPackage(
+                stored.names.first().map_or("the image", |name| name).to_owned(),
+            ));
+        }
+        self.has_room("the image in this SONiC image and in the next", stored.size().saturating_mul(2))?;
+        Ok(stored)
+    }
+}
+
+fn only_one(mut taken: Vec<Ingested>) -> Result<ImageId, OpsError> {
+    match taken.len() {
+        1 => Ok(taken.remove(0).id),
+        count => {
+            let names: Vec<_> = taken.into_iter().flat_map(|image| image.names).collect();
+            Err(OpsError::NotOneImage { count, names: names.join(", ") })
+        }
+    }
+}
+
+fn record_after(entry: &Entry, release: Release) -> Record {
+    let note = match &release.version {
+        Some(version) => format!("{version} from {}", release.source),
+        None => format!("from {}", release.source),
+    };
+    let mut record = match &entry.before {
+        Some(before) => {
+            let mut after = before.clone();
+            after.before = Some(std::mem::replace(&mut after.current, release));
+            after
+        }
+        None => Record::new(entry.name.clone(), release, &entry.began),
+    };
+    record.note(&entry.began, entry.operation, note);
+    record
+}
+
+fn version_of(image: &StoredImage) -> Option<String> {
+    let config: serde_json::Value = serde_json::from_slice(&image.config).ok()?;
+    let env = config.pointer("/config/Env").and_then(|env| env.as_array());
+    let env = env.into_iter().flatten().filter_map(|entry| entry.as_str());
+    let mut versions = env.filter_map(|entry| entry.strip_prefix("IMAGE_VERSION="));
+    let label = || VERSION_LABELS.iter().find_map(|label| image.labels.get(*label).map(String::as_str));
+    // It is printed: whoever made the image must not be able to move the cursor with it.
+    let text = versions.next().or_else(label)?;
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
+    (!clean.is_empty()).then_some(clean)
+}
+
+/// What `docker login` left for this registry.
+fn registry_login(reference: &Reference) -> Result<Option<RegistryLogin>, OpsError> {
+    let home = std::env::home_dir().unwrap_or_else(|| "/root".into());
+    Ok(docker_config(&home.join(".docker/config.json"), reference)?)
+}

@@ -1,0 +1,267 @@
+//! The container of a TPC, made anew from its record on any SONiC image; and its private volume, made ready for it.
+
+use std::collections::HashMap;
+use std::io::{Seek as _, Write as _};
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+use switchyard_core::ImageId;
+use switchyard_core::tpc::{CreateArgs, Memory, Mount, MountKind, Operation, TpcName};
+use switchyard_engine::NewContainer;
+
+use super::journal::Entry;
+use super::record::Record;
+use super::services::Services;
+use super::steps::{after, blocking, wanted_image};
+use super::{OpsError, Tpcm, cgroup, layout, volume};
+
+/// By which a container is known as ours: nobody else's is ever stopped or removed.
+pub(super) const LABEL: &str = "switchyard.tpc";
+
+/// The images in a volume are not larger than this, or something is wrong with them.
+const FILES_MAX: u64 = 8 << 30;
+
+/// The name of a container without mounts, out of which the image's own files are read.
+pub(super) fn bare(name: &TpcName) -> String {
+    format!("{name}.IMAGE")
+}
+
+impl<S: Services> Tpcm<S> {
+    /// Directories for hooks, backup and the image's volumes, with what the image has there.
+    pub(super) async fn make_volume(&mut self, entry: &Entry) -> Result<(), OpsError> {
+        let name = &entry.name;
+        let volume = self.layout.volume(name);
+        if entry.operation == Operation::Rollback {
+            let (from, to) = (self.layout.before(name), volume.clone());
+            if from.is_dir() {
+                blocking(move || volume::copy(&from, &to, &mut volume::Copied::default())).await?;
+            }
+        }
+        layout::create(&volume, 0o755)?;
+        layout::create(&self.layout.shared(), 0o755)?;
+        let places = self.places(&wanted_image(entry)?, &after(entry)?.current.args)?;
+        // Files of the image: its hooks, which the mount would hide; and what its volumes begin with, as Docker does it.
+        let mut wanted: Vec<(String, std::path::PathBuf)> = Vec::new();
+        if matches!(entry.operation, Operation::Install | Operation::Upgrade) {
+            wanted.push(("/tpc".to_owned(), volume.clone()));
+        }
+        for (inside, below) in places {
+            let directory = volume.join(&below);
+            if !directory.exists() {
+                wanted.push((inside, directory));
+            }
+        }
+        if !wanted.is_empty() {
+            self.copy_out(name, &wanted_image(entry)?, &wanted).await?;
+        }
+        for directory in ["hook", "backup", "volumes"] {
+            make_inside(&volume, directory)?;
+        }
+        Ok(())
+    }
+
+    async fn copy_out(
+        &mut self,
+        name: &TpcName,
+        image: &ImageId,
+        wanted: &[(String, std::path::PathBuf)],
+    ) -> Result<(), OpsError> {
+        let bare = bare(name);
+        self.discard(&bare).await?;
+        let new = NewContainer {
+            image: image.clone(),
+            args: CreateArgs { network: Some("none".to_owned()), ..CreateArgs::default() },
+            binds: Vec::new(),
+            labels: HashMap::from([(LABEL.to_owned(), name.to_string())]),
+            nano_cpus: 0,
+            memory: None,
+            cgroup_parent: String::new(),
+            command: Some(vec!["/none".to_owned()]),
+        };
+        self.engine.create(&bare, new).await?;
+        for (inside, directory) in wanted {
+            if *directory != self.layout.volume(name) {
+                let below = directory.strip_prefix(self.layout.volume(name)).unwrap_or(directory);
+                make_inside(&self.layout.volume(name), &below.to_string_lossy())?;
+            }
+            let Some(pieces) = self.engine.read_out(&bare, inside).await? else { continue };
+            let mut spool = tempfile(&self.layout.store())?;
+            let mut pieces = std::pin::pin!(pieces);
+            let failed = |error| OpsError::file("write", &self.layout.store())(error);
+            while let Some(piece) = pieces.next().await {
+                spool.write_all(&piece?).map_err(failed)?;
+            }
+            spool.rewind().map_err(failed)?;
+            let directory = directory.clone();
+            blocking(move || volume::fill(spool, &directory, FILES_MAX)).await?;
+        }
+        self.discard(&bare).await
+    }
+
+    /// Where the image, and volumes by name, want places below the private volume: the path inside, and the path below.
+    fn places(&self, image: &ImageId, args: &str) -> Result<Vec<(String, String)>, OpsError> {
+        let args = CreateArgs::parse(args)?;
+        let stored = self.store.image(image)?.map(|image| image.volumes).unwrap_or_default();
+        Ok(places_of(stored.iter().map(String::as_str), &args.mounts))
+    }
+
+    /// The old container gets out of the way, and the new one is made.
+    pub(super) async fn make_container(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
+        let name = entry.name.clone();
+        let (here, aside) = (self.engine.container(name.as_str()).await?, name.set_aside());
+        let is_old = |id: &str| entry.old_container.as_deref() == Some(id);
+        match here {
+            Some(here) if is_old(here.id.as_str()) && entry.operation != Operation::Install => {
+                self.engine.rename(name.as_str(), &aside).await?;
+            }
+            Some(_) => self.discard(name.as_str()).await?,
+            None => {}
+        }
+        let image = wanted_image(entry)?;
+        let new = self.new_container(after(entry)?, &image).await?;
+        let id = self.engine.create(name.as_str(), new).await?;
+        if let Some(record) = &mut entry.after {
+            record.container = Some(id.to_string());
+        }
+        Ok(())
+    }
+
+    async fn new_container(&mut self, record: &Record, image: &ImageId) -> Result<NewContainer, OpsError> {
+        let (name, release) = (&record.name, &record.current);
+        let machine = self.machine()?;
+        let args = CreateArgs::parse(&release.args)?;
+        let volume = self.layout.volume(name);
+        let volume_text = volume.display();
+        let mut binds = vec![format!("{volume_text}:/tpc")];
+        if release.shared {
+            binds.push(format!("{}:/tpc_shared", self.layout.shared().display()));
+        }
+        let named: HashMap<String, String> = self.places(image, &release.args)?.into_iter().collect();
+        for (inside, below) in &named {
+            if args.mounts.iter().all(|mount| mount.target != *inside) {
+                binds.push(format!("{volume_text}/{below}:{inside}"));
+            }
+        }
+        for mount in &args.mounts {
+            let from = match &mount.kind {
+                MountKind::Bind(path) => path.clone(),
+                MountKind::Volume(_) => {
+                    let below = named.get(&mount.target).cloned().unwrap_or_else(|| below(&mount.target));
+                    format!("{volume_text}/{below}")
+                }
+            };
+            let mut options = vec![if mount.read_only { "ro" } else { "rw" }];
+            options.extend(mount.propagation.as_deref());
+            binds.push(format!("{from}:{}:{}", mount.target, options.join(",")));
+        }
+        self.ensure_group().await?;
+        let stored = self.store.image(image)?;
+        let has_command = stored.is_none_or(|stored| stored.has_command);
+        Ok(NewContainer {
+            image: image.clone(),
+            binds,
+            labels: HashMap::from([(LABEL.to_owned(), name.to_string())]),
+            nano_cpus: release.limits.cpu.nano_cpus(machine.processors),
+            memory: release.limits.memory.map(Memory::bytes),
+            cgroup_parent: self.group().await?,
+            // What `docker export` wrote says nothing about what to run; most have a shell.
+            command: (!has_command && args.command.is_empty()).then(|| vec!["/bin/sh".to_owned()]),
+            args,
+        })
+    }
+
+    async fn group(&self) -> Result<String, OpsError> {
+        let driver = self.engine.cgroup_driver().await?;
+        Ok(cgroup::parent(&driver, self.defaults.cgroup.as_deref()))
+    }
+
+    /// The group that all are in, with its cap. Without it a TPC still has its own limits.
+    pub(super) async fn ensure_group(&mut self) -> Result<(), OpsError> {
+        let (group, machine) = (self.group().await?, self.machine()?);
+        if !group.starts_with('/') {
+            let file = self.settings.units.join(&group);
+            let text = cgroup::slice(&self.defaults.cap, &machine);
+            if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
+                layout::write(&file, text.as_bytes(), 0o644)?;
+                self.services.reload().await?;
+            }
+            return Ok(());
+        }
+        if let Err(error) = cgroup::ensure(&self.settings.cgroups, &group, &self.defaults.cap, &machine) {
+            tracing::warn!(
+                "the cap over all third-party containers cannot be set in cgroup {group}: {error}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Places below the private volume for the image's volumes and for those that `--args` names.
+fn places_of<'a>(image: impl Iterator<Item = &'a str>, mounts: &[Mount]) -> Vec<(String, String)> {
+    let bound = |path: &str| {
+        mounts.iter().any(|mount| mount.target == path && matches!(mount.kind, MountKind::Bind(_)))
+    };
+    let mut places: HashMap<String, String> = image
+        .filter(|path| !bound(path) && !matches!(path.trim_end_matches('/'), "/tpc" | "/tpc_shared" | ""))
+        .map(|path| (path.to_owned(), below(path)))
+        .collect();
+    for mount in mounts {
+        if let MountKind::Volume(name) = &mount.kind {
+            let below = name.as_ref().map_or_else(|| below(&mount.target), |name| format!("volumes/{name}"));
+            places.insert(mount.target.clone(), below);
+        }
+    }
+    let mut places: Vec<_> = places.into_iter().collect();
+    places.sort();
+    places
+}
+
+/// One directory name for a path inside; no two paths have the same.
+fn below(inside: &str) -> String {
+    let name = inside.trim_matches('/').replace('%', "%25").replace('/', "%2F");
+    format!("volumes/{}", name.trim_start_matches('.'))
+}
+
+/// Makes a directory of the volume, which a container may have put a link in the way of.
+fn make_inside(volume: &Path, below: &str) -> Result<(), OpsError> {
+    let mut path = volume.to_owned();
+    for part in Path::new(below) {
+        path.push(part);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Err(OpsError::Planted(path)),
+            Err(_) => std::fs::create_dir(&path).map_err(OpsError::file("create", &path))?,
+        }
+    }
+    Ok(())
+}
+
+/// A file without a name: whatever happens, nothing of it is left.
+fn tempfile(directory: &Path) -> Result<std::fs::File, OpsError> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let opened = open(directory, flags, Mode::from_raw_mode(0o600));
+    opened.map(Into::into).map_err(|error| OpsError::file("write into", directory)(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_of_the_image_and_of_names_lie_below_the_private_one() {
+        let args = CreateArgs::parse("-v data:/var/lib/x -v /srv:/bound").unwrap();
+        let places = places_of(["/var/www", "/bound", "/tpc"].into_iter(), &args.mounts);
+        let expected = [("/var/lib/x", "volumes/data"), ("/var/www", "volumes/var%2Fwww")];
+        let expected = expected.map(|(inside, below)| (inside.to_owned(), below.to_owned()));
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn no_two_paths_share_a_directory_and_none_leads_out() {
+        assert_ne!(below("/a/b"), below("/a%2Fb"));
+        for path in ["/", "/..", "/../x", "/a/../../b"] {
+            assert!(!below(path).contains("/.."), "{path}: {}", below(path));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `list` and `show`: how it is with the TPCs, from records, engine, systemd and the kernel's own files. Changes nothing
+//! and waits for nobody.
+
+use std::time::{Duration, SystemTime};
+
+use switchyard_core::tpc::TpcName;
+
+use super::api::{Before, Details, Older, State, Summary, Usage, short};
+use super::journal::Entry;
+use super::record::Record;
+use super::services::Services;
+use super::{OpsError, Tpcm, cgroup};
+
+impl<S: Services> Tpcm<S> {
+    /// All of them, by name.
+    pub async fn list(&mut self) -> Result<Vec<Summary>, OpsError> {
+        let mut rows = Vec::new();
+        for record in Record::load_all(&self.layout)? {
+            rows.push(self.summary(&record).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Everything about one.
+    pub async fn show(&mut self, name: &TpcName) -> Result<Details, OpsError> {
+        let record = self.record(name)?;
+        let mut summary = self.summary(&record).await?;
+        let usage = self.usage(&record).await?;
+        if summary.reason.is_none() {
+            summary.reason = usage.remarks.first().cloned();
+        }
+        let release = &record.current;
+        let mut stored = 0;
+        for image in record.images() {
+            stored += self.store.image(&image)?.map_or(0, |image| image.stored());
+        }
+        Ok(Details {
+            summary,
+            digest: release.digest.clone(),
+            args: release.args.clone(),
+            after: release.after.clone(),
+            shared: release.shared,
+            container: record.container.as_ref().map(|id| id.chars().take(12).collect()),
+            saved: release.saved.as_ref().map(|saved| saved.at.clone()),
+            before: record.before.as_ref().map(|before| Before {
+                source: before.source.clone(),
+                image: short(&before.image),
+                version: before.version.clone(),
+            }),
+            older: record
+                .older
+                .iter()
+                .map(|older| Older { at: older.at.clone(), image: short(&older.image) })
+                .collect(),
+            usage,
+            history: record.history.clone(),
+            volume: self.layout.volume(name).display().to_string(),
+            stored,
+        })
+    }
+
+    pub(super) async fn summary(&mut self, record: &Record) -> Result<Summary, OpsError> {
+        let (state, since, reason) = self.state(record).await?;
+        let release = &record.current;
+        Ok(Summary {
+            name: record.name.clone(),
+            state,
+            since,
+            reason,
+            source: release.source.clone(),
+            image: short(&release.image),
+            version: release.version.clone(),
+            limits: release.limits,
+        })
+    }
+
+    async fn state(&mut self, record: &Record) -> Result<(State, Option<String>, Option<String>), OpsError> {
+        let name = &record.name;
+        let here = self.engine.container(name.as_str()).await?;
+        let (unit, since) = self.services.state(&name.unit()).await?;
+        let since = (since > 0)
+            .then(|| SystemTime::UNIX_EPOCH + Duration::from_micros(since))
+            .map(switchyard_sonic::utc_text);
+        if let Some(why) = &record.inconsistent {
+            return Ok((State::Inconsistent, None, Some(why.clone())));
+        }
+        if let Some(entry) = Entry::load(&self.layout, name)? {
+            let why = format!("{} since {} ({}); tpcm recover", entry.operation, entry.began, entry.command);
+            return Ok((State::Interrupted, None, Some(why)));
+        }
+        let is_newest =
+            here.as_ref().is_some_and(|here| record.container.as_deref() == Some(here.id.as_str()));
+        if !is_newest {
+            let why = "its newest container is not on this SONiC image; tpcm restore".to_owned();
+            return Ok((State::NotRestored, None, Some(why)));
+        }
+        if let Some(here) = here.filter(|here| here.running) {
+            return Ok((State::Running, here.started_at.or(since), self.last_limit(name)));
+        }
+        let last = self.ends(name).pop().map(|end| format!("{}: {}", end.at, end.why));
+        let wanted = record.enabled && unit != "inactive";
+        if !wanted {
+            let why = if record.enabled { last } else { Some("disabled in CONFIG_DB".to_owned()) };
+            return Ok((State::Stopped, since, why));
+        }
+        Ok((
+            State::Failed,
+            since,
+            last.or_else(|| Some(format!("its unit is {unit}; see: journalctl -u {name}"))),
+        ))
+    }
+
+    /// Why it died last, if its limits had a part in it: one that was restarted since has not got over it.
+    fn last_limit(&self, name: &TpcName) -> Option<String> {
+        let end = self.ends(name).pop().filter(|end| end.limits)?;
+        Some(format!("restarted; {}: {}", end.at, end.why))
+    }
+
+    pub(super) async fn usage(&mut self, record: &Record) -> Result<Usage, OpsError> {
+        let name = &record.name;
+        let mut usage = Usage { disk_enforced: "measured every 60 s", ..Usage::default() };
+        if record.current.limits.disk.is_none() {
+            usage.disk_enforced = "no limit";
+        }
+        (usage.volume, usage.layer) = self.disk_used(name).await;
+        let pid = self.engine.container(name.as_str()).await?.and_then(|container| container.pid);
+        if let Some(pid) = pid {
+            cgroup::read(&self.settings.cgroups, pid, &mut usage);
+        }
+        usage.remarks = cgroup::remarks(&usage, record.current.limits.cpu);
+        if let (Some(limit), used) =
+            (record.current.limits.disk, usage.volume.saturating_add(usage.layer.unwrap_or_default()))
+            && used > limit.bytes() / 10 * 9
+        {
+            let used = switchyard_core::tpc::human(used);
+            usage.remarks.push(format!("uses {used} of its limit --disk {limit}; above it, it is stopped"));
+        }
+        Ok(usage)
+    }
+}

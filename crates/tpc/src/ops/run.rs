@@ -1,0 +1,163 @@
+//! What a TPC's unit runs: starts the container, lives as long as it does, says why it ended, and keeps its disk limit.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use switchyard_core::tpc::{Disk, TpcName, human};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::journal::Entry;
+use super::record::Record;
+use super::services::Services;
+use super::steps::{blocking, stop_time};
+use super::{NOT_AGAIN, OpsError, Tpcm, layout, volume};
+
+/// How often the disk and the kernel's counters are looked at. Nobody is told by the kernel that a directory grows or that
+/// a group is held back, so these are looked at again and again, if seldom.
+pub(super) const MEASURE: Duration = Duration::from_mins(1);
+
+/// So many ends of runs are remembered.
+const ENDS_MAX: usize = 20;
+
+/// How a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct End {
+    pub(super) at: String,
+    pub(super) why: String,
+    /// The limits had a part in it.
+    pub(super) limits: bool,
+}
+
+impl<S: Services> Tpcm<S> {
+    /// Starts a TPC, tells systemd so, and waits for its end, whose exit code it returns. Takes no lock: whoever holds it
+    /// waits for this.
+    pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
+        let record = self.record_to_run(name)?;
+        let mut terminated = signal(SignalKind::terminate())
+            .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
+        self.ensure_group().await?;
+        self.put_vrf_right();
+        if let Some(why) = self.over_its_disk(&record).await {
+            self.ended(name, why, true);
+            return Ok(NOT_AGAIN);
+        }
+        self.engine.start(name.as_str()).await?;
+        // Without systemd nobody listens, and nobody needs to.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        self.tell(name).await;
+        let engine = self.engine.clone();
+        let mut end = std::pin::pin!(engine.wait_end(name.as_str()));
+        let mut remarks = Vec::new();
+        let mut measure = tokio::time::interval(MEASURE);
+        measure.reset();
+        loop {
+            tokio::select! {
+                ended = &mut end => {
+                    let code = ended?.code;
+                    let why = self.why_ended(name, code).await;
+                    let limits = why.contains("--memory") || !remarks.is_empty();
+                    remarks.insert(0, why);
+                    self.ended(name, remarks.join("; "), limits);
+                    self.tell(name).await;
+                    return Ok(exit_code(code));
+                }
+                _ = terminated.recv() => {
+                    let now = self.record_to_run(name).unwrap_or(record);
+                    self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
+                    self.tell(name).await;
+                    return Ok(0);
+                }
+                _ = measure.tick() => {
+                    // The limits may have been changed meanwhile.
+                    let Some(now) = Record::load(&self.layout, name)? else { continue };
+                    if let Some(why) = self.over_its_disk(&now).await {
+                        self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
+                        self.ended(name, format!("stopped: {why}"), true);
+                        self.tell(name).await;
+                        return Ok(NOT_AGAIN);
+                    }
+                    let found = self.remarks(&now).await;
+                    if remarks.is_empty() && !found.is_empty() {
+                        tracing::warn!("{name}: {}", found.join("; "));
+                        self.tell(name).await;
+                    }
+                    remarks = found;
+                }
+            }
+        }
+    }
+
+    /// The record; of a TPC that is just being installed the one to be, since it starts before it counts.
+    fn record_to_run(&self, name: &TpcName) -> Result<Record, OpsError> {
+        if let Some(record) = Record::load(&self.layout, name)? {
+            return Ok(record);
+        }
+        let entry = Entry::load(&self.layout, name)?;
+        entry.and_then(|entry| entry.after).ok_or_else(|| OpsError::NotInstalled(name.clone()))
+    }
+
+    /// Stops a TPC's container, whoever started it.
+    pub async fn stop(&mut self, name: &TpcName) -> Result<(), OpsError> {
+        let time = Record::load(&self.layout, name)?.map(|record| stop_time(&record.current));
+        let running = self.engine.container(name.as_str()).await?.is_some_and(|found| found.running);
+        if running {
+            self.engine.stop(name.as_str(), time).await?;
+        }
+        self.tell(name).await;
+        Ok(())
+    }
+
+    /// Bytes of private volume and writable layer.
+    pub(super) async fn disk_used(&mut self, name: &TpcName) -> (u64, Option<u64>) {
+        let path = self.layout.volume(name);
+        let volume = blocking(move || Ok(volume::size(&path))).await.unwrap_or_default();
+        (volume, self.engine.layer_size(name.as_str()).await.ok().flatten())
+    }
+
+    async fn over_its_disk(&mut self, record: &Record) -> Option<String> {
+        let limit = record.current.limits.disk?;
+        let (volume, layer) = self.disk_used(&record.name).await;
+        let layer = layer.unwrap_or_default();
+        (volume.saturating_add(layer) > limit.bytes()).then(|| over(limit, volume, layer))
+    }
+
+    /// What its limits do to it, as far as that is felt.
+    async fn remarks(&mut self, record: &Record) -> Vec<String> {
+        self.usage(record).await.map(|usage| usage.remarks).unwrap_or_default()
+    }
+
+    fn ended(&self, name: &TpcName, why: String, limits: bool) {
+        tracing::warn!("{name}: {why}");
+        let path = self.layout.ends(name);
+        let mut ends = self.ends(name);
+        ends.push(End { at: switchyard_sonic::local_time(), why, limits });
+        let too_many = ends.len().saturating_sub(ENDS_MAX);
+        ends.drain(..too_many);
+        if let Err(error) = layout::write_json(&path, &ends) {
+            tracing::warn!("{name}: {error}");
+        }
+    }
+
+    /// How its last runs ended, oldest first.
+    pub(super) fn ends(&self, name: &TpcName) -> Vec<End> {
+        layout::read_json(&self.layout.ends(name), "it is written anew").ok().flatten().unwrap_or_default()
+    }
+}
+
+/// The container's own code, unless systemd would take it for ours.
+fn exit_code(code: i64) -> u8 {
+    match u8::try_from(code) {
+        Ok(NOT_AGAIN) => 1,
+        Ok(code) => code,
+        Err(_) => u8::MAX,
+    }
+}
+
+fn over(limit: Disk, volume: u64, layer: u64) -> String {
+    format!(
+        "its private volume has {} and its writable layer {}, together more than its limit --disk {limit}; remove \
+         something, or give it more with: tpcm resources",
+        human(volume),
+        human(layer)
+    )
+}

@@ -1,0 +1,157 @@
+//! Writable layers into the store, before another SONiC image boots: all containers in one stream, so that a base that
+//! they share is read once. The saved layer replaces the one before.
+
+use switchyard_core::tpc::{Facts, Operation, Step, TpcName};
+use switchyard_core::{Digest, ImageId};
+use switchyard_engine::EngineError;
+
+use super::api::Report;
+use super::execute::{Live, Quiet, report};
+use super::journal::Entry;
+use super::layout;
+use super::record::{Record, Saved};
+use super::services::Services;
+use super::steps::blocking;
+use super::{OpsError, Tpcm};
+use crate::archive::{self, Bounds};
+
+impl<S: Services> Tpcm<S> {
+    /// Saves these, or all. One without a container here has nothing new to save and is left out.
+    pub async fn save(&mut self, names: &[TpcName]) -> Result<Vec<Report>, OpsError> {
+        self.begin().await?;
+        let records: Vec<Record> = if names.is_empty() {
+            Record::load_all(&self.layout)?
+        } else {
+            names.iter().map(|name| self.record(name)).collect::<Result<_, _>>()?
+        };
+        let mut entries = Vec::new();
+        for record in records {
+            let name = record.name.clone();
+            let entry = self.entry(&name, Operation::Save, Facts::default(), Some(record)).await?;
+            let newest = entry.before.as_ref().and_then(|record| record.container.clone());
+            if newest.is_some() && entry.old_container == newest {
+                entries.push(entry);
+            }
+        }
+        self.save_all(entries).await
+    }
+
+    /// Each step of all before the next one of any. Who fails takes only itself out.
+    async fn save_all(&mut self, mut entries: Vec<Entry>) -> Result<Vec<Report>, OpsError> {
+        let mut quiet = Quiet;
+        let mut live = Live::new(&mut quiet);
+        if self.settings.dry_run {
+            let steps = |entry: &Entry| entry.progress.steps.clone();
+            return Ok(entries.iter().map(|entry| report(entry, steps(entry), &mut live, false)).collect());
+        }
+        layout::create(&self.layout.journals(), 0o700)?;
+        let mut first_failure = None;
+        let steps = entries.first().map(|entry| entry.progress.steps.clone()).unwrap_or_default();
+        for step in &steps {
+            if *step == Step::Ingest {
+                let snapshots: Vec<ImageId> =
+                    entries.iter().filter_map(|entry| entry.snapshot.clone()).collect();
+                // The step of each finds its image in the store already; the failure of all shows there.
+                if let Err(error) = self.save_images(&snapshots).await {
+                    let mut worse = None;
+                    for entry in &mut entries {
+                        worse = worse.or(self.turn_back(entry, &mut live, &error).await);
+                    }
+                    return Err(worse.unwrap_or(error));
+                }
+            }
+            let mut going = Vec::new();
+            for mut entry in entries {
+                match self.step(&mut entry, &mut live).await {
+                    Ok(()) => going.push(entry),
+                    Err(error) => {
+                        let worse = self.turn_back(&mut entry, &mut live, &error).await;
+                        first_failure.get_or_insert(worse.unwrap_or(error));
+                    }
+                }
+            }
+            entries = going;
+        }
+        let mut reports = Vec::new();
+        for entry in entries {
+            entry.remove(&self.layout)?;
+            self.tell(&entry.name).await;
+            reports.push(report(&entry, entry.progress.steps.clone(), &mut live, true));
+        }
+        first_failure.map_or(Ok(reports), Err)
+    }
+
+    /// The part of the step that is one TPC's own: its record to be.
+    pub(super) async fn take_in_snapshot(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
+        let (Some(image), Some(mut after)) = (entry.snapshot.clone(), entry.before.clone()) else {
+            return Ok(());
+        };
+        if self.store.image(&image)?.is_none() {
+            self.save_images(std::slice::from_ref(&image)).await?;
+        }
+        after.current.saved = Some(Saved { image, at: entry.began.clone() });
+        after.note(&entry.began, Operation::Save, "writable layer saved".to_owned());
+        entry.after = Some(after);
+        Ok(())
+    }
+
+    /// Images of the engine into the store, in one stream.
+    pub(super) async fn save_images(&mut self, images: &[ImageId]) -> Result<(), OpsError> {
+        let mut wanted = Vec::new();
+        for image in images {
+            if self.store.image(image)?.is_none() {
+                wanted.push(image.clone());
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let archive = self.engine.save(&wanted);
+        let (store, bounds) = (self.store.clone(), Bounds::unpacked(u64::MAX));
+        let taken = blocking(move || Ok(archive::ingest(archive, &store, &bounds, &mut |_| {})?)).await?;
+        match wanted.iter().find(|image| taken.iter().all(|taken| taken.id != **image)) {
+            Some(image) => Err(OpsError::Store(crate::store::StoreError::NoSuchImage(image.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// An image of the store into the engine, under this name; without the layers that the engine has, which is the base
+    /// for all TPCs but the first. An engine that does not understand that, or has just lost them, gets all.
+    pub(super) async fn load(&mut self, image: &ImageId, name: String) -> Result<(), OpsError> {
+        let there = self.engine.layers().await?;
+        match self.load_without(image, name.clone(), there).await {
+            Err(OpsError::Engine(EngineError::Refused { .. })) => {
+                self.load_without(image, name, Vec::new()).await
+            }
+            result => result,
+        }
+    }
+
+    async fn load_without(
+        &mut self,
+        image: &ImageId,
+        name: String,
+        there: Vec<Vec<Digest>>,
+    ) -> Result<(), OpsError> {
+        let (mut writer, reader) = switchyard_engine::pipe();
+        let (store, images) = (self.store.clone(), [(image.clone(), Some(name))]);
+        let writing = tokio::task::spawn_blocking(move || {
+            store.write_what_is_new(&images, &there, &mut writer)?;
+            writer.finish().map_err(crate::store::StoreError::Output)
+        });
+        let loaded = self.engine.load(reader).await;
+        let written = writing.await.map_err(|error| OpsError::File {
+            action: "read",
+            path: self.layout.store(),
+            source: std::io::Error::other(error),
+        })?;
+        // A store that is damaged breaks the stream, and tells more than the engine does; an engine that refuses breaks
+        // the pipe, and then it is the engine that tells more.
+        match (written, loaded) {
+            (Err(crate::store::StoreError::Output(_)) | Ok(()), Err(error)) => Err(error.into()),
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Ok(loaded)) if loaded.contains(image) => Ok(()),
+            (Ok(()), Ok(_)) => Err(crate::store::StoreError::NoSuchImage(image.clone()).into()),
+        }
+    }
+}

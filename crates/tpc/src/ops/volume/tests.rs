@@ -1,0 +1,155 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+fn tree() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("volume"), root.path().join("aside"));
+    fs::create_dir_all(from.join("a/b")).unwrap();
+    fs::write(from.join("a/b/data"), "one").unwrap();
+    fs::write(from.join("run"), "#!/bin/sh").unwrap();
+    fs::set_permissions(from.join("run"), fs::Permissions::from_mode(0o751)).unwrap();
+    symlink("/etc/passwd", from.join("link")).unwrap();
+    (root, from, to)
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn a_copy_is_the_same_and_follows_no_link() {
+    let (_root, from, to) = tree();
+    copy(&from, &to, &mut Copied::default()).unwrap();
+    assert_eq!(read(&to.join("a/b/data")), "one");
+    assert_eq!(fs::metadata(to.join("run")).unwrap().mode() & 0o7777, 0o751);
+    assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/etc/passwd"));
+    let times = |root: &Path| fs::metadata(root.join("run")).unwrap().mtime_nsec();
+    assert_eq!(times(&from), times(&to));
+}
+
+#[test]
+fn a_second_copy_brings_what_has_changed_and_takes_away_what_is_gone() {
+    let (_root, from, to) = tree();
+    let mut copied = Copied::default();
+    copy(&from, &to, &mut copied).unwrap();
+    let untouched = fs::metadata(to.join("run")).unwrap().ino();
+    fs::write(from.join("a/b/data"), "two").unwrap();
+    fs::write(from.join("new"), "new").unwrap();
+    fs::remove_file(from.join("link")).unwrap();
+    fs::create_dir(from.join("link")).unwrap();
+    copy(&from, &to, &mut copied).unwrap();
+    assert_eq!((read(&to.join("a/b/data")), read(&to.join("new"))), ("two".into(), "new".into()));
+    assert!(to.join("link").is_dir());
+    assert_eq!(
+        fs::metadata(to.join("run")).unwrap().ino(),
+        untouched,
+        "what did not change is not copied again"
+    );
+    fs::remove_dir_all(from.join("a")).unwrap();
+    copy(&from, &to, &mut copied).unwrap();
+    assert!(!to.join("a").exists());
+}
+
+#[test]
+fn a_file_that_was_changed_and_given_its_old_time_back_is_copied_again() {
+    let (_root, from, to) = tree();
+    let mut copied = Copied::default();
+    copy(&from, &to, &mut copied).unwrap();
+    let file = File::options().write(true).open(from.join("a/b/data")).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    (&file).write_all(b"two").unwrap();
+    file.set_modified(modified).unwrap();
+    copy(&from, &to, &mut copied).unwrap();
+    assert_eq!(read(&to.join("a/b/data")), "two");
+}
+
+#[test]
+fn what_was_set_aside_is_put_back_wherever_that_was_cut_short() {
+    for died in 0..4 {
+        let (root, volume, aside) = tree();
+        let trash = root.path().join("trash");
+        copy(&volume, &aside, &mut Copied::default()).unwrap();
+        fs::write(volume.join("a/b/data"), "spoilt").unwrap();
+        // The moves of putting back, done so far when the power went.
+        if died > 0 {
+            fs::rename(&volume, &trash).unwrap();
+        }
+        if died > 1 {
+            fs::rename(&aside, &volume).unwrap();
+        }
+        if died > 2 {
+            fs::remove_dir_all(&trash).unwrap();
+        }
+        for _ in 0..2 {
+            put_back(&aside, &volume, &trash).unwrap();
+            assert_eq!(read(&volume.join("a/b/data")), "one", "died after {died} moves");
+            assert!(!aside.exists() && !trash.exists(), "died after {died} moves");
+        }
+    }
+}
+
+fn archive(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, kind, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        // Such as the library itself would not write.
+        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+        if *kind == tar::EntryType::Symlink {
+            header.set_size(0);
+            header.set_link_name("/etc").unwrap();
+        }
+        header.set_cksum();
+        tar.append(&header, if *kind == tar::EntryType::Symlink { &[][..] } else { content }).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn what_an_image_has_goes_into_the_volume_and_nowhere_else() {
+    use tar::EntryType::{Directory, Regular, Symlink};
+    let root = tempfile::tempdir().unwrap();
+    let volume = root.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    let archive = archive(&[
+        ("tpc/", Directory, b""),
+        ("tpc/hook/", Directory, b""),
+        ("tpc/hook/pre.sh", Regular, b"exit 0"),
+        ("tpc/../../outside", Regular, b"x"),
+        ("/tpc/absolute", Regular, b"x"),
+        ("tpc/link", Symlink, b""),
+    ]);
+    fill(&archive[..], &volume, 1 << 20).unwrap();
+    assert_eq!(read(&volume.join("hook/pre.sh")), "exit 0");
+    assert!(!root.path().join("outside").exists() && !volume.join("link").exists());
+    assert!(fill(&archive[..], &volume, 3).is_err(), "there is a bound");
+}
+
+#[test]
+fn links_that_a_container_planted_are_not_followed() {
+    use tar::EntryType::Regular;
+    let root = tempfile::tempdir().unwrap();
+    let (volume, outside) = (root.path().join("volume"), root.path().join("outside"));
+    fs::create_dir(&volume).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("pre.sh"), "theirs").unwrap();
+    symlink(&outside, volume.join("hook")).unwrap();
+    let error = fill(&archive(&[("tpc/hook/pre.sh", Regular, b"ours")])[..], &volume, 100).unwrap_err();
+    assert!(matches!(error, OpsError::Planted(_)), "{error}");
+    assert_eq!(read(&outside.join("pre.sh")), "theirs");
+    assert!(matches!(open_below(&volume, "hook/pre.sh"), Err(OpsError::Planted(_))));
+    // A link in the place of the file itself is replaced, not written through.
+    fs::remove_file(volume.join("hook")).unwrap();
+    fs::create_dir(volume.join("hook")).unwrap();
+    symlink(outside.join("pre.sh"), volume.join("hook/pre.sh")).unwrap();
+    assert!(matches!(open_below(&volume, "hook/pre.sh"), Err(OpsError::Planted(_))));
+    fill(&archive(&[("tpc/hook/pre.sh", Regular, b"ours")])[..], &volume, 100).unwrap();
+    assert_eq!(
+        (read(&volume.join("hook/pre.sh")), read(&outside.join("pre.sh"))),
+        ("ours".into(), "theirs".into())
+    );
+    assert!(open_below(&volume, "backup/none").unwrap().is_none());
+}

@@ -1,0 +1,234 @@
+//! Every operation, killed before and after each of its steps: afterwards the old or the new version runs with its data,
+//! and nothing is left that an operation which was never killed does not leave. The steps come from the plans.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use switchyard_core::tpc::{Asked, Facts, Operation, Step, plan};
+
+use crate::site::{ONE, Site, TWO, docker};
+
+const VERB: &str = "SWITCHYARD_TPC_TEST_VERB";
+const ROOT: &str = "SWITCHYARD_TPC_TEST_ROOT";
+const NAME: &str = "SWITCHYARD_TPC_TEST_NAME";
+
+/// What is killed: this test again, in a process of its own, told by its environment what to do.
+#[tokio::test]
+async fn the_process_that_is_killed() {
+    let Ok(verb) = std::env::var(VERB) else { return };
+    let site = Site::at(Path::new(&std::env::var(ROOT).unwrap()), &std::env::var(NAME).unwrap());
+    let done = match verb.as_str() {
+        "install" => site.install(&ONE).await.map(drop),
+        "upgrade" => site.upgrade(&TWO).await.map(drop),
+        "rollback" => site.open().rollback(&site.name, false).await.map(drop),
+        "uninstall" => site.open().uninstall(&site.name, true).await.map(drop),
+        "save" => site.open().save(&[]).await.map(drop),
+        "restore" => site.open().restore().await.map(drop),
+        "resources" => {
+            let asked = Asked { memory: Some("64M".parse().unwrap()), ..Asked::default() };
+            site.open().resources(&site.name, asked).await.map(drop)
+        }
+        "recover" => site.open().recover().await.map(drop),
+        other => panic!("{other}"),
+    };
+    done.unwrap();
+}
+
+/// Runs an operation that dies at the fail point. False if it did not get there.
+fn killed(site: &Site, verb: &str, fail: &str) -> bool {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kills::the_process_that_is_killed", "--nocapture"])
+        .env(VERB, verb)
+        .env(ROOT, &site.root)
+        .env(NAME, site.name.as_str())
+        .env("SWITCHYARD_TPC_FAIL", fail)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    match output.status.signal() {
+        Some(9) => true,
+        _ if output.status.success() => false,
+        _ => panic!("{verb} at {fail}: {}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+/// The end of each step, which is begun for the journal and done for the world; with `--long` its beginning too.
+fn points(operation: Operation) -> Vec<String> {
+    let facts = Facts { hooks: true, purge: true, ..Facts::default() };
+    let steps = plan(operation, &facts);
+    steps
+        .iter()
+        .flat_map(|step: &Step| ["before", "after"].map(|place| (step.word(), place)))
+        .filter(|(_, place)| *place == "after" || std::env::var_os("SWITCHYARD_LONG").is_some())
+        .map(|(step, place)| format!("{step}:{place}"))
+        .collect()
+}
+
+async fn recovered(site: &Site) {
+    site.open().recover().await.unwrap();
+    assert!(site.open().recover().await.unwrap().is_empty(), "nothing is left to be done");
+    let problems = site.open().verify().await.unwrap().problems;
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[tokio::test]
+async fn an_installation_killed_anywhere_is_whole_or_was_never_there() {
+    let whole = Site::new("whole");
+    let nothing = {
+        drop(whole.open());
+        std::fs::write(whole.root.join("tpc/.store/lock"), "").unwrap();
+        std::fs::create_dir_all(whole.root.join("tpc/.store/journal")).unwrap();
+        whole.everything()
+    };
+    whole.install(&ONE).await.unwrap();
+    let number = whole.everything().len();
+    for point in points(Operation::Install) {
+        let site = Site::new("inst");
+        site.archive(&ONE);
+        assert!(killed(&site, "install", &point), "{point} was not reached");
+        site.open().recover().await.unwrap();
+        let found = site.everything();
+        if site.running().is_some() {
+            recovered(&site).await;
+            assert_eq!(found.len(), number, "{point}: {found:#?}");
+        } else {
+            assert_eq!(found, nothing, "{point}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_killed_anywhere_leaves_the_old_or_the_new_version_with_its_data() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for point in points(Operation::Upgrade) {
+        let site = Site::new("upgr");
+        site.archive(&TWO);
+        site.install(&ONE).await.unwrap();
+        let before = site.everything();
+        assert!(killed(&site, "upgrade", &point), "{point} was not reached");
+        recovered(&site).await;
+        let version = site.running().unwrap_or_else(|| panic!("{point}: neither version runs"));
+        if version == "1" {
+            assert_eq!(site.data(), ["1"], "{point}: the data is not the old version's");
+            let mut found = site.everything();
+            found.retain(|name, _| !name.contains("/backup/"));
+            assert_eq!(found, before, "{point}: something is left");
+        } else {
+            assert_eq!(site.data(), ["1", "2"], "{point}: data is lost");
+            assert!(site.volume("got").exists(), "{point}: the hook did not run");
+            let tpcm = site.open().show(&site.name).await.unwrap();
+            assert!(tpcm.before.is_some(), "{point}: there is no way back");
+        }
+        outcomes.insert(version);
+    }
+    assert_eq!(outcomes.len(), 2, "each of both must come out at some point");
+}
+
+#[tokio::test]
+async fn a_rollback_killed_anywhere_leaves_one_of_both_versions_with_its_data() {
+    for point in points(Operation::Rollback) {
+        let site = Site::new("roll");
+        site.install(&ONE).await.unwrap();
+        site.upgrade(&TWO).await.unwrap();
+        assert!(killed(&site, "rollback", &point), "{point} was not reached");
+        recovered(&site).await;
+        match site.running().as_deref() {
+            Some("2") => assert_eq!(site.data(), ["1", "2"], "{point}"),
+            Some("1") => assert_eq!(site.data(), ["1"], "{point}"),
+            other => panic!("{point}: {other:?} runs"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_uninstallation_killed_anywhere_is_finished_or_was_not_begun() {
+    for point in points(Operation::Uninstall) {
+        let site = Site::new("unin");
+        site.install(&ONE).await.unwrap();
+        assert!(killed(&site, "uninstall", &point), "{point} was not reached");
+        recovered(&site).await;
+        let found = site.everything();
+        if site.running().is_some() {
+            assert!(point.starts_with("stop"), "{point}");
+            continue;
+        }
+        let ours = |name: &&String| {
+            let places = ["/layers/", "/images/", "/tpcs/"];
+            let kinds = ["container", "image", "units"];
+            places.iter().any(|place| name.contains(place)) || kinds.iter().any(|kind| name.starts_with(kind))
+        };
+        assert_eq!(found.keys().find(ours), None, "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_save_killed_anywhere_leaves_what_was_saved_before_or_now() {
+    let site = Site::new("save");
+    site.install(&ONE).await.unwrap();
+    for point in points(Operation::Save) {
+        docker(&["exec", site.name.as_str(), "/bin/sh", "-c", &format!("echo {point} > /written")]);
+        assert!(killed(&site, "save", &point), "{point} was not reached");
+        recovered(&site).await;
+        assert_eq!(site.running().as_deref(), Some("1"), "{point}");
+        let images = site.everything().into_keys().filter(|name| name.starts_with("image ")).count();
+        assert_eq!(images, 1, "{point}: {:#?}", site.everything());
+    }
+}
+
+#[tokio::test]
+async fn a_restore_killed_anywhere_is_done_by_the_next_boot() {
+    let site = Site::new("rest");
+    site.install(&ONE).await.unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo kept > /written"]);
+    site.open().save(&[]).await.unwrap();
+    for point in points(Operation::Restore) {
+        // Another SONiC image has another engine, with nothing of ours, and other units.
+        docker(&["rm", "--force", site.name.as_str()]);
+        let latest = format!("tpc/{}:latest", site.name);
+        docker(&["rmi", &latest]);
+        for unit in std::fs::read_dir(site.root.join("units")).unwrap().flatten() {
+            std::fs::remove_file(unit.path()).unwrap();
+        }
+        assert!(killed(&site, "restore", &point), "{point} was not reached");
+        // What the unit of the boot does.
+        site.open().recover().await.unwrap();
+        site.open().restore().await.unwrap();
+        recovered(&site).await;
+        assert_eq!(site.running().as_deref(), Some("1"), "{point}");
+        assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "kept", "{point}");
+    }
+}
+
+#[tokio::test]
+async fn limits_that_were_being_changed_are_the_old_or_the_new_ones_for_record_and_engine() {
+    for point in points(Operation::Resources) {
+        let site = Site::new("reso");
+        site.install(&ONE).await.unwrap();
+        assert!(killed(&site, "resources", &point), "{point} was not reached");
+        recovered(&site).await;
+        let memory = docker(&["inspect", "--format", "{{.HostConfig.Memory}}", site.name.as_str()]);
+        let limits = site.open().show(&site.name).await.unwrap().summary.limits;
+        match limits.memory {
+            Some(limit) => assert_eq!(memory, limit.bytes().to_string(), "{point}"),
+            // The engine takes no limit away again; far more than was asked for is none.
+            None => assert!(memory == "0" || memory.parse::<u64>().unwrap() > 1 << 30, "{point}: {memory}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recovery_that_is_killed_itself_is_recovered() {
+    let all = plan(Operation::Upgrade, &Facts { hooks: true, ..Facts::default() });
+    let undone = all.iter().take_while(|step| **step != Step::Record);
+    for step in undone {
+        let site = Site::new("twice");
+        site.archive(&TWO);
+        site.install(&ONE).await.unwrap();
+        assert!(killed(&site, "upgrade", "stays_up:after"));
+        let point = format!("undo_{}:after", step.word());
+        assert!(killed(&site, "recover", &point), "{point} was not reached");
+        recovered(&site).await;
+        assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{point}");
+    }
+}

@@ -1,0 +1,320 @@
+//! A switch as far as these tests need one: a root, a stand-in for systemd, images in archives, and a look at all that
+//! an operation may leave behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use switchyard_core::tpc::{Source, SshOptions, TpcName};
+use switchyard_sonic::SonicError;
+use switchyard_tpc::fetch::Progress;
+use switchyard_tpc::ops::{
+    InstallRequest, OpsError, Options, Report, Services, Settings, SourceRequest, Tpcm, UpgradeRequest,
+};
+use tempfile::TempDir;
+
+/// A switch without SONiC's databases.
+pub(crate) struct Site {
+    pub(crate) root: PathBuf,
+    pub(crate) name: TpcName,
+    directory: Option<TempDir>,
+}
+
+/// Units that are files, and run what `tpcm run` would.
+pub(crate) struct Stand {
+    units: PathBuf,
+}
+
+impl Stand {
+    fn container(unit: &str) -> &str {
+        unit.strip_suffix(".service").unwrap()
+    }
+}
+
+pub(crate) fn running(container: &str) -> bool {
+    let output = run(&["inspect", "--format", "{{.State.Running}}", container]);
+    String::from_utf8_lossy(&output.stdout).trim() == "true"
+}
+
+impl Services for Stand {
+    async fn exists(&self, unit: &str) -> Result<bool, SonicError> {
+        Ok(self.units.join(unit).exists())
+    }
+
+    async fn is_up(&self, unit: &str) -> Result<bool, SonicError> {
+        Ok(running(Self::container(unit)))
+    }
+
+    async fn state(&self, unit: &str) -> Result<(String, u64), SonicError> {
+        Ok((if running(Self::container(unit)) { "active" } else { "inactive" }.to_owned(), 0))
+    }
+
+    async fn enable(&self, unit: &str) -> Result<(), SonicError> {
+        assert!(self.units.join(unit).exists(), "a unit without a file is enabled");
+        fs::write(self.units.join(format!("{unit}.enabled")), "").unwrap();
+        Ok(())
+    }
+
+    async fn disable(&self, unit: &str) -> Result<(), SonicError> {
+        let _ = fs::remove_file(self.units.join(format!("{unit}.enabled")));
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), SonicError> {
+        Ok(())
+    }
+
+    async fn start(&self, unit: &str) -> Result<Result<(), String>, SonicError> {
+        let started = run(&["start", Self::container(unit)]);
+        Ok(if started.status.success() { Ok(()) } else { Err(said(&started)) })
+    }
+
+    async fn queue(&self, unit: &str) -> Result<(), SonicError> {
+        drop(run(&["start", Self::container(unit)]));
+        Ok(())
+    }
+
+    async fn stop(&self, unit: &str) -> Result<(), SonicError> {
+        drop(run(&["stop", "--time", "5", Self::container(unit)]));
+        Ok(())
+    }
+
+    async fn wait_up(&self, unit: &str, _: Duration) -> Result<bool, SonicError> {
+        self.is_up(unit).await
+    }
+}
+
+/// Nobody looks on.
+pub(crate) struct Nobody;
+
+impl Progress for Nobody {
+    fn total(&mut self, _: Option<u64>) {}
+
+    fn advance(&mut self, _: u64) {}
+
+    fn message(&mut self, _: &str) {}
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim().to_owned()
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new("docker").args(arguments).output().expect("the docker client is not installed")
+}
+
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}; is a Docker daemon running? cargo xtask test",
+        said(&output)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// What an image does, and what it has in `/tpc`.
+#[derive(Clone, Copy)]
+pub(crate) struct Image {
+    pub(crate) version: &'static str,
+    pub(crate) main: &'static str,
+    pub(crate) pre: &'static str,
+    pub(crate) post: &'static str,
+}
+
+/// Writes its version into its data, and stays.
+const STAYS: &str = "echo $IMAGE_VERSION >> /tpc/data; trap 'exit 0' TERM; while :; do sleep 0.05; done";
+
+pub(crate) const ONE: Image = Image {
+    version: "1",
+    main: STAYS,
+    pre: "mkdir -p /tpc/backup; cd /tpc; tar -czf backup/data.tar.gz data; echo saved",
+    post: "true",
+};
+
+pub(crate) const TWO: Image =
+    Image { version: "2", main: STAYS, pre: "true", post: "tar -tzf /tpc/backup/data.tar.gz > /tpc/got" };
+
+impl Site {
+    /// A new one, with a name of its own.
+    pub(crate) fn new(what: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().to_owned();
+        let name = TpcName::parse(&format!("ops-{what}-{}", std::process::id())).unwrap();
+        fs::create_dir_all(root.join("tpc/.store")).unwrap();
+        fs::create_dir_all(root.join("units")).unwrap();
+        fs::create_dir_all(root.join("cgroups")).unwrap();
+        let defaults =
+            format!(r#"{{"cgroup": "{name}", "stays_up": 1, "hook_time": 3, "limits": {{"cpu": "5%"}}}}"#);
+        fs::write(root.join("tpc/.store/defaults.json"), defaults).unwrap();
+        Self { root, name, directory: Some(directory) }
+    }
+
+    /// One that another process made.
+    pub(crate) fn at(root: &Path, name: &str) -> Self {
+        Self { root: root.to_owned(), name: TpcName::parse(name).unwrap(), directory: None }
+    }
+
+    pub(crate) fn open(&self) -> Tpcm<Stand> {
+        self.open_as(false, true)
+    }
+
+    pub(crate) fn open_as(&self, dry_run: bool, wait: bool) -> Tpcm<Stand> {
+        let settings = Settings {
+            root: self.root.join("tpc"),
+            units: self.root.join("units"),
+            cgroups: self.root.join("cgroups"),
+            sonic: None,
+            dry_run,
+            wait,
+            at_boot: false,
+            command: "the test".to_owned(),
+            ..Settings::default()
+        };
+        Tpcm::open_with(settings, Stand { units: self.root.join("units") }).unwrap()
+    }
+
+    /// An archive as `docker save` makes it; the engine does not keep the image.
+    pub(crate) fn archive(&self, image: &Image) -> PathBuf {
+        let path = self.root.join(format!("{}.tar", image.version));
+        if path.exists() {
+            return path;
+        }
+        let files = self.root.join(format!("files-{}", image.version));
+        fs::create_dir_all(files.join("bin")).unwrap();
+        fs::create_dir_all(files.join("tpc/hook")).unwrap();
+        fs::copy("/bin/busybox", files.join("bin/busybox")).expect("apt-get install busybox-static");
+        for tool in ["sh", "sleep", "tar", "gzip", "mkdir", "cat", "dd"] {
+            let _ = std::os::unix::fs::symlink("busybox", files.join("bin").join(tool));
+        }
+        // No two sites share an image, so that what is left of one is seen.
+        fs::write(files.join("who"), self.name.as_str()).unwrap();
+        fs::write(files.join("main"), image.main).unwrap();
+        fs::write(files.join("tpc/hook/pre.sh"), image.pre).unwrap();
+        fs::write(files.join("tpc/hook/post.sh"), image.post).unwrap();
+        let mut tar = Command::new("tar")
+            .args(["--create", "--owner=0", "--group=0", "--directory"])
+            .arg(&files)
+            .arg(".")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("tar is not installed");
+        let named = format!("{}:{}", self.name, image.version);
+        let environment = format!("ENV IMAGE_VERSION={}", image.version);
+        let imported = Command::new("docker")
+            .args(["import", "--change", &environment, "--change", r#"CMD ["/bin/sh", "/main"]"#])
+            .args(["--change", &format!("LABEL site={}", self.name), "-", &named])
+            .stdin(tar.stdout.take().unwrap())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(imported.success() && tar.wait().unwrap().success(), "the image could not be made");
+        docker(&["save", "--output", path.to_str().unwrap(), &named]);
+        docker(&["rmi", &named]);
+        path
+    }
+
+    pub(crate) fn source(&self, image: &Image) -> SourceRequest {
+        Self::file(&self.archive(image))
+    }
+
+    pub(crate) fn file(path: &Path) -> SourceRequest {
+        SourceRequest::new(Source::parse(path.to_str().unwrap(), &SshOptions::default()).unwrap())
+    }
+
+    pub(crate) async fn install(&self, image: &Image) -> Result<Report, OpsError> {
+        self.install_with(image, Options::default()).await
+    }
+
+    pub(crate) async fn install_with(&self, image: &Image, options: Options) -> Result<Report, OpsError> {
+        let request = InstallRequest { name: self.name.clone(), source: self.source(image), options };
+        self.open().install(request, &mut Nobody).await
+    }
+
+    pub(crate) async fn upgrade(&self, image: &Image) -> Result<Report, OpsError> {
+        let (name, source, options) = (self.name.clone(), self.source(image), Options::default());
+        let request = UpgradeRequest { name, source, options, skip_data: false };
+        self.open().upgrade(request, &mut Nobody).await
+    }
+
+    pub(crate) fn volume(&self, path: &str) -> PathBuf {
+        self.root.join("tpc").join(self.name.as_str()).join(path)
+    }
+
+    /// The version that runs, by the image that its container was made from; none if none runs.
+    pub(crate) fn running(&self) -> Option<String> {
+        if !running(self.name.as_str()) {
+            return None;
+        }
+        let env = docker(&["inspect", "--format", "{{join .Config.Env \"\\n\"}}", self.name.as_str()]);
+        env.lines().find_map(|line| line.strip_prefix("IMAGE_VERSION=")).map(ToOwned::to_owned)
+    }
+
+    /// The versions that have run, as the data has it.
+    pub(crate) fn data(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.volume("data")).unwrap_or_default();
+        let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+        lines.dedup();
+        lines
+    }
+
+    /// Everything that could be left over, without what changes from run to run.
+    pub(crate) fn everything(&self) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        let name = self.name.as_str();
+        let filter = format!("name={name}");
+        for container in
+            docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]).lines()
+        {
+            let (container, state) = container.split_once(' ').unwrap();
+            found.insert(format!("container {container}"), state.to_owned());
+        }
+        let label = format!("label=site={name}");
+        for image in
+            docker(&["images", "--all", "--filter", &label, "--format", "{{.Repository}}:{{.Tag}}"]).lines()
+        {
+            found.insert(format!("image {image}"), String::new());
+        }
+        for directory in ["units", "tpc"] {
+            walk(&self.root.join(directory), &self.root, &mut found);
+        }
+        found
+    }
+}
+
+/// Names of files; of units and of what identifies a version, their content too.
+fn walk(directory: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = path.strip_prefix(root).unwrap().display().to_string();
+        if path.is_dir() && !path.is_symlink() {
+            walk(&path, root, found);
+        } else if !name.ends_with("ends.json") {
+            found.insert(name, String::new());
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if self.directory.is_none() {
+            return;
+        }
+        let name = self.name.as_str();
+        let list = |arguments: &[&str]| -> Vec<String> {
+            String::from_utf8_lossy(&run(arguments).stdout).lines().map(ToOwned::to_owned).collect()
+        };
+        let quiet = |arguments: &[&str]| drop(run(arguments));
+        for container in list(&["ps", "--all", "--quiet", "--filter", &format!("name={name}")]) {
+            quiet(&["rm", "--force", &container]);
+        }
+        for image in list(&["images", "--quiet", "--filter", &format!("label=site={name}")]) {
+            quiet(&["rmi", "--force", &image]);
+        }
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(name));
+        }
+    }
+}

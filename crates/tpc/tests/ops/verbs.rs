@@ -1,0 +1,227 @@
+//! What each verb does when nobody kills it, and what it refuses.
+
+use std::fs;
+
+use switchyard_core::tpc::Asked;
+use switchyard_tpc::ops::{OpsError, Options, State};
+
+use crate::site::{Image, ONE, Site, TWO, docker, running};
+
+#[tokio::test]
+async fn a_container_is_installed_shown_and_uninstalled_with_its_data_kept() {
+    let site = Site::new("life");
+    let report = site.install(&ONE).await.unwrap();
+    assert!(report.done && report.steps.len() > 8, "{report:?}");
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let details = site.open().show(&site.name).await.unwrap();
+    assert_eq!((details.summary.state, details.summary.version.as_deref()), (State::Running, Some("1")));
+    assert!(details.usage.volume > 0 && details.stored > 0, "{details:?}");
+    assert!(site.volume("hook/pre.sh").exists(), "the image's hooks are in the volume");
+    let host = "{{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.NanoCpus}}";
+    let host = docker(&["inspect", "--format", host, site.name.as_str()]);
+    assert!(host.starts_with("host ") && !host.ends_with(" 0"), "{host}");
+    assert_eq!(site.open().list().await.unwrap().len(), 1);
+    let again = site.install(&ONE).await.unwrap_err();
+    assert!(matches!(again, OpsError::Installed(_)), "{again}");
+
+    let report = site.open().uninstall(&site.name, false).await.unwrap();
+    assert!(report.messages.iter().any(|message| message.contains("--purge")), "{report:?}");
+    assert!(site.volume("data").exists() && site.open().list().await.unwrap().is_empty());
+    site.install(&ONE).await.unwrap();
+    site.open().uninstall(&site.name, true).await.unwrap();
+    assert!(!site.volume("").exists());
+}
+
+#[tokio::test]
+async fn an_upgrade_takes_the_data_along_and_rollback_brings_version_and_data_back() {
+    let site = Site::new("both");
+    site.install(&ONE).await.unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo own > /written"]);
+    let report = site.upgrade(&TWO).await.unwrap();
+    assert!(report.down_milliseconds.is_some(), "{report:?}");
+    assert!(report.messages.iter().any(|message| message.contains("saved")), "{report:?}");
+    assert_eq!((site.running().as_deref(), site.data()), (Some("2"), vec!["1".to_owned(), "2".to_owned()]));
+    assert_eq!(fs::read_to_string(site.volume("got")).unwrap().trim(), "data");
+    let images = docker(&["images", "--format", "{{.Tag}}", &format!("tpc/{}", site.name)]);
+    assert_eq!(images, "latest", "one name is left");
+
+    site.open().rollback(&site.name, false).await.unwrap();
+    assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
+    assert_eq!(
+        docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]),
+        "own",
+        "its writable layer too"
+    );
+    site.open().rollback(&site.name, true).await.unwrap();
+    assert_eq!((site.running().as_deref(), site.data()), (Some("2"), vec!["1".to_owned(), "2".to_owned()]));
+}
+
+#[tokio::test]
+async fn an_upgrade_that_fails_in_any_way_leaves_the_old_version_with_its_data() {
+    let site = Site::new("fail");
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let spoils = "echo spoilt > /tpc/data; exit 3";
+    let dies = Image { version: "dies", main: spoils, ..TWO };
+    let hangs = Image { version: "hangs", post: "sleep 60", ..TWO };
+    let refuses = Image { version: "refuses", post: "echo no; exit 4", ..TWO };
+    for (image, words) in [
+        (dies, "exit code 3"),
+        (hangs, "did not end within 3 s"),
+        (refuses, "failed with exit code 4; it said: no"),
+    ] {
+        let error = site.upgrade(&image).await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{error}");
+        let mut found = site.everything();
+        found.retain(|name, _| !name.contains("/backup/"));
+        assert_eq!(found, before, "{error}");
+    }
+    // Neither an archive nor a whole one.
+    let broken = site.root.join("broken.tar");
+    fs::write(&broken, "hello").unwrap();
+    let error = {
+        let (name, source) = (site.name.clone(), Site::file(&broken));
+        let request = switchyard_tpc::ops::UpgradeRequest {
+            name,
+            source,
+            options: Options::default(),
+            skip_data: false,
+        };
+        site.open().upgrade(request, &mut crate::site::Nobody).await.unwrap_err()
+    };
+    assert!(matches!(error, OpsError::Archive(_)), "{error}");
+    assert_eq!(site.running().as_deref(), Some("1"));
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+}
+
+#[tokio::test]
+async fn a_broken_backup_is_found_before_the_old_version_stops() {
+    let site = Site::new("data");
+    let bad = Image { version: "bad", pre: "mkdir -p /tpc/backup; echo no > /tpc/backup/data.tar.gz", ..ONE };
+    site.install(&bad).await.unwrap();
+    let started = docker(&["inspect", "--format", "{{.State.StartedAt}}", site.name.as_str()]);
+    let error = site.upgrade(&TWO).await.unwrap_err();
+    assert!(matches!(error, OpsError::BrokenData { .. }), "{error}");
+    let now = docker(&["inspect", "--format", "{{.State.StartedAt}}", site.name.as_str()]);
+    assert_eq!(started, now, "the old version was not touched");
+}
+
+#[tokio::test]
+async fn what_does_not_run_is_not_installed_and_leaves_nothing() {
+    let site = Site::new("dead");
+    let dead = Image { version: "dead", main: "echo I cannot; exit 7", ..ONE };
+    let error = site.install(&dead).await.unwrap_err().to_string();
+    assert!(error.contains("exit code 7") && error.contains("I cannot"), "{error}");
+    let found = site.everything();
+    let left = found.keys().find(|name| {
+        !name.ends_with("/lock") && !name.ends_with("/version") && !name.ends_with("defaults.json")
+    });
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn names_of_others_are_refused() {
+    let site = Site::new("name");
+    fs::write(site.root.join("units").join(site.name.unit()), "").unwrap();
+    let error = site.install(&ONE).await.unwrap_err();
+    assert!(error.to_string().contains("another systemd unit"), "{error}");
+    fs::remove_file(site.root.join("units").join(site.name.unit())).unwrap();
+
+    site.archive(&ONE);
+    docker(&["load", "--input", site.archive(&ONE).to_str().unwrap()]);
+    docker(&["create", "--name", site.name.as_str(), &format!("{}:1", site.name)]);
+    let error = site.install(&ONE).await.unwrap_err();
+    assert!(error.to_string().contains("another container"), "{error}");
+}
+
+#[tokio::test]
+async fn limits_are_admitted_given_to_the_engine_and_refused_with_the_sums() {
+    let site = Site::new("limi");
+    let options = Options {
+        limits: Asked { memory: Some("64M".parse().unwrap()), ..Asked::default() },
+        ..Options::default()
+    };
+    site.install_with(&ONE, options).await.unwrap();
+    let memory = || docker(&["inspect", "--format", "{{.HostConfig.Memory}}", site.name.as_str()]);
+    assert_eq!(memory(), (64 << 20).to_string());
+    let asked = Asked { memory: Some("96M".parse().unwrap()), ..Asked::default() };
+    site.open().resources(&site.name, asked).await.unwrap();
+    assert_eq!(memory(), (96 << 20).to_string());
+    let asked = Asked { cpu: Some("90%".parse().unwrap()), ..Asked::default() };
+    let error = site.open().resources(&site.name, asked).await.unwrap_err();
+    assert!(matches!(error, OpsError::NotAdmitted(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_writable_layer_is_saved_replaces_the_one_before_and_travels_in_an_export() {
+    let site = Site::new("trav");
+    site.install(&ONE).await.unwrap();
+    let layers = || fs::read_dir(site.root.join("tpc/.store/layers/sha256")).unwrap().count();
+    for content in ["one", "two"] {
+        docker(&["exec", site.name.as_str(), "/bin/sh", "-c", &format!("echo {content} > /written")]);
+        let reports = site.open().save(&[]).await.unwrap();
+        assert_eq!(reports.len(), 1);
+        assert_eq!(layers(), 2, "the base, and one layer of its own");
+    }
+    let all = site.root.join("all.tar");
+    site.open().export_all(&all).await.unwrap();
+    site.open().uninstall(&site.name, true).await.unwrap();
+    assert_eq!(layers(), 0);
+    site.open().import(&all).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+    assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "two");
+    assert_eq!(site.data(), ["1"]);
+
+    let one = site.root.join("one.tar");
+    site.open().export(&site.name, &one).await.unwrap();
+    assert!(docker(&["load", "--input", one.to_str().unwrap()]).contains("tpc/"));
+}
+
+#[tokio::test]
+async fn an_older_state_of_another_image_is_kept_until_prune() {
+    let site = Site::new("olde");
+    site.install(&ONE).await.unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo here > /written"]);
+    site.open().save(&[]).await.unwrap();
+    // As if a newer state had been made on another SONiC image since.
+    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    json["container"] = "0".repeat(64).into();
+    fs::write(&record, json.to_string()).unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo unsaved > /written"]);
+    assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::NotRestored);
+    site.open().restore().await.unwrap();
+    assert_eq!(
+        docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]),
+        "here",
+        "the newest state wins"
+    );
+    let details = site.open().show(&site.name).await.unwrap();
+    assert_eq!(details.older.len(), 1, "{details:?}");
+    let pruned = site.open().prune().await.unwrap();
+    assert!(pruned.bytes > 0 && pruned.let_go.len() == 1, "{pruned:?}");
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_the_plan_and_changes_nothing() {
+    let site = Site::new("dry");
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let report = site.open_as(true, true).uninstall(&site.name, true).await.unwrap();
+    assert!(!report.done && !report.steps.is_empty());
+    assert_eq!(site.everything(), before);
+    assert!(running(site.name.as_str()));
+}
+
+#[tokio::test]
+async fn a_second_command_says_who_is_at_work() {
+    let site = Site::new("lock");
+    site.install(&ONE).await.unwrap();
+    let mut first = site.open();
+    first.recover().await.unwrap();
+    let error = site.open_as(false, false).save(&[]).await.unwrap_err();
+    assert!(error.to_string().contains("the test") && error.to_string().contains("process"), "{error}");
+    assert_eq!(site.open().list().await.unwrap().len(), 1, "looking on needs no lock");
+}

@@ -1,0 +1,189 @@
+//! Every operation is killed at every boundary of its steps, as the plan itself lists them; afterwards the old or the new
+//! version runs, its data is whole, and nothing is left over.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::{long_story, make_file, runs, show, story, tell, tpcm};
+use crate::scenario::Scenario;
+use crate::switch::Switch;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    story("tpcm: an upgrade killed before and after its decision is undone, or finished", upgrade_once),
+    long_story("tpcm: an install killed at every step leaves all or nothing", install),
+    long_story(
+        "tpcm: an upgrade killed at every step leaves the old or the new version with its data",
+        upgrade,
+    ),
+    long_story("tpcm: an uninstallation killed at every step leaves all or nothing", uninstall),
+    long_story("tpcm: a save killed at every step loses nothing", save),
+    long_story("tpcm: an upgrade that loses power at every step leaves one version with its data", power),
+];
+
+/// The steps of a plan, as `--dry-run` tells them.
+fn steps(switch: &Switch, line: &str) -> Result<Vec<String>> {
+    let plan: Value = serde_json::from_str(&tpcm(switch, &format!("{line} --dry-run -o json"))?)?;
+    let plan = if plan.is_array() { plan[0].clone() } else { plan };
+    let steps = plan["steps"].as_array().with_context(|| format!("a plan without steps: {plan}"))?;
+    let words: Vec<String> = steps.iter().filter_map(|step| step.as_str().map(str::to_owned)).collect();
+    ensure!(words.len() > 2, "{line} has the steps {words:?}");
+    Ok(words)
+}
+
+/// Runs `tpcm` so that it is killed there, and insists that it was.
+fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
+    let output = switch.sh(&format!("SWITCHYARD_TPC_FAIL={step}:{place} tpcm {line}"))?;
+    ensure!(
+        output.status == 137,
+        "at {step}:{place}, `{line}` ended with {}: {}",
+        output.status,
+        output.stderr
+    );
+    Ok(())
+}
+
+/// What no operation may leave: anything of the engine's or systemd's that `tpcm show` does not tell of.
+fn nothing_left(switch: &Switch, at: &str) -> Result<()> {
+    let names: Vec<String> =
+        serde_json::from_str(&switch.ok("tpcm list -o json | jq -c '[.[].name]'")?).context("tpcm list")?;
+    let told: &[&str] = if names.is_empty() { &[] } else { &["story"] };
+    let containers =
+        switch.ok("docker ps --all --format '{{.Names}}' | grep -E '^story|BEFORE' | sort; true")?;
+    let units = switch.ok("ls /etc/systemd/system | grep '^story' | sed 's/.service$//'; true")?;
+    ensure!(containers == told.join("\n"), "{at}: containers {containers:?}, told of {told:?}");
+    ensure!(units == told.join("\n"), "{at}: units {units:?}, told of {told:?}");
+    let litter =
+        switch.ok("cd /host/tpc/.store && ls journal tmp 2> /dev/null | grep -v ':$' | grep .; true")?;
+    ensure!(litter.is_empty(), "{at}: left in the store: {litter}");
+    let verified = switch.sh("tpcm verify")?;
+    ensure!(verified.success(), "{at}: tpcm verify: {}", verified.stdout);
+    Ok(())
+}
+
+/// Kills an operation at every boundary; `begin` puts the switch into the state before it, `after` looks what came of it.
+fn everywhere(
+    switch: &Switch,
+    line: &str,
+    begin: &dyn Fn() -> Result<()>,
+    after: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    begin()?;
+    for step in steps(switch, line)? {
+        for place in ["before", "after"] {
+            let at = format!("{line}: {step}:{place}");
+            begin().with_context(|| at.clone())?;
+            killed(switch, line, &step, place)?;
+            tpcm(switch, "recover").with_context(|| at.clone())?;
+            nothing_left(switch, &at)?;
+            after().context(at)?;
+        }
+    }
+    Ok(())
+}
+
+struct Files {
+    one: String,
+    two: String,
+}
+
+fn files(switch: &Switch) -> Result<Files> {
+    Ok(Files { one: make_file(switch, "-H", "1")?, two: make_file(switch, "-H", "2")? })
+}
+
+/// Version 1 with its data, from whatever there was.
+fn fresh(switch: &Switch, files: &Files) -> Result<()> {
+    let installed = switch.sh("tpcm show story")?.success();
+    if installed {
+        tpcm(switch, "uninstall story --purge -y")?;
+    }
+    tpcm(switch, &format!("install story {} -y", files.one))?;
+    switch.ok("docker exec story sh -c 'echo layer > /data/file; echo volume > /tpc/data; sync'").map(drop)
+}
+
+/// Whichever version runs, its data is whole.
+fn one_runs(switch: &Switch) -> Result<()> {
+    let version = switch.ok("docker exec story cat /version")?;
+    runs(switch, "story", &version)?;
+    let told = show(switch, "story")?["version"].clone();
+    ensure!(told == *version, "it runs version {version}, and tpcm show says {told}");
+    let data = switch.ok("docker exec story cat /data/file /tpc/data")?;
+    ensure!(data == "layer\nvolume", "version {version} has {data:?}");
+    Ok(())
+}
+
+fn upgrade_once(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        for (step, place, version) in [("start", "after", "1"), ("record", "after", "2")] {
+            fresh(switch, &files)?;
+            killed(switch, &format!("upgrade story {} -y", files.two), step, place)?;
+            tpcm(switch, "recover")?;
+            nothing_left(switch, step)?;
+            one_runs(switch)?;
+            runs(switch, "story", version)?;
+        }
+        Ok(())
+    })
+}
+
+fn install(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let begin = || {
+            if switch.sh("tpcm show story")?.success() {
+                tpcm(switch, "uninstall story --purge -y")?;
+            }
+            Ok(())
+        };
+        let after = || {
+            let there = switch.sh("tpcm show story")?.success();
+            if there { runs(switch, "story", "1") } else { switch.ok("[ ! -e /host/tpc/story ]").map(drop) }
+        };
+        everywhere(switch, &format!("install story {} -y", files.one), &begin, &after)
+    })
+}
+
+fn upgrade(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let line = format!("upgrade story {} -y", files.two);
+        everywhere(switch, &line, &|| fresh(switch, &files), &|| one_runs(switch))
+    })
+}
+
+fn uninstall(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let after = || if switch.sh("tpcm show story")?.success() { one_runs(switch) } else { Ok(()) };
+        everywhere(switch, "uninstall story -y", &|| fresh(switch, &files), &after)
+    })
+}
+
+fn save(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        everywhere(switch, "save", &|| fresh(switch, &files), &|| one_runs(switch))
+    })
+}
+
+/// Everything ends at once, unsynced data with it; the boot recovers by itself.
+fn power(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        fresh(switch, &files)?;
+        let line = format!("upgrade story {} -y", files.two);
+        for step in steps(switch, &line)? {
+            fresh(switch, &files)?;
+            killed(switch, &line, &step, "after")?;
+            switch.crash()?;
+            if let Err(error) = switch
+                .wait_text("systemctl is-active story.service", "active", std::time::Duration::from_mins(1))
+                .and_then(|()| nothing_left(switch, &step))
+                .and_then(|()| one_runs(switch))
+            {
+                bail!("after {step} the power failed: {error:#}");
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,163 @@
+//! Upgrades that fail leave the old version running with its data, whatever it was that failed.
+
+use anyhow::{Result, ensure};
+
+use super::cut::CutServer;
+use super::{code, long_story, make, make_file, refused, runs, show, story, tell, tell_with, tpcm};
+use crate::scenario::Scenario;
+use crate::servers::Servers;
+use crate::switch::Switch;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    story("tpcm: an upgrade whose image does not start leaves the old version running", does_not_start),
+    story("tpcm: an upgrade whose hook fails or hangs leaves the old version running", hooks),
+    story("tpcm: an upgrade whose new version rewrites its data and dies leaves the old data", rewrites),
+    story("tpcm: a download that is cut goes on where it was, or leaves the old version running", cut),
+    story("tpcm: an upgrade with a wrong digest leaves the old version running", digest),
+    long_story("tpcm: a disk that fills at any write leaves the old version running", disk_full),
+];
+
+const IMPATIENT: &str = r#"{ "stays_up": 2, "hook_time": 3 }"#;
+
+/// Version 1, installed, with data in the volume and in the writable layer.
+fn begin(switch: &Switch, options: &str) -> Result<()> {
+    let one = make_file(switch, options, "1")?;
+    tpcm(switch, &format!("install story {one} -y"))?;
+    switch.write("/host/tpc/.store/defaults.json", IMPATIENT)?;
+    switch.ok("docker exec story sh -c 'echo volume > /tpc/data; echo layer > /data/file'").map(drop)
+}
+
+/// Version 1 runs and has its data.
+fn still(switch: &Switch) -> Result<()> {
+    runs(switch, "story", "1")?;
+    let data = switch.ok("docker exec story cat /tpc/data /data/file")?;
+    ensure!(data == "volume\nlayer", "after the upgrade failed its data is {data:?}");
+    let containers = switch.ok("docker ps --all --format '{{.Names}}' | grep story")?;
+    ensure!(containers == "story", "containers are left: {containers}");
+    switch.ok("rm -f /host/tpc/.store/defaults.json.tmp; ! ls /host/tpc/.store/tmp/* 2> /dev/null").map(drop)
+}
+
+/// Upgrades, which must fail like this, and checks that nothing came of it.
+fn fails(switch: &Switch, line: &str, code: i32, words: &str) -> Result<()> {
+    refused(switch, line, code, words)?;
+    still(switch)
+}
+
+fn does_not_start(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        begin(switch, "")?;
+        for (version, program) in [("2", "exit 3"), ("3", "exec /none"), ("4", "sleep 1; exit 0")] {
+            let file = make_file(switch, &format!("-p '{program}'"), version)?;
+            fails(switch, &format!("upgrade story {file} -y"), code::DOES_NOT_RUN, "story")?;
+        }
+        // The same at an installation leaves nothing.
+        let file = make_file(switch, "-p 'exit 3'", "5")?;
+        refused(switch, &format!("install story-b {file} -y"), code::DOES_NOT_RUN, "story-b")?;
+        let kept = show(switch, "story")?["version"].clone();
+        ensure!(kept == "1", "the version is told as {kept}");
+        Ok(())
+    })
+}
+
+fn hooks(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        begin(switch, "-H")?;
+        let two = make_file(switch, "-H", "2")?;
+        let pre = "/host/tpc/story/hook/pre.sh";
+        switch.ok(&format!("cp -a {pre} /root/story-pre.sh"))?;
+        for (script, words) in [("echo no luck; exit 7", "no luck"), ("while :; do sleep 1; done", "pre.sh")]
+        {
+            switch.write(pre, &format!("#!/bin/sh\n{script}\n"))?;
+            fails(switch, &format!("upgrade story {two} -y"), code::HOOK, words)?;
+        }
+        switch.write(pre, "#!/bin/sh\nmkdir -p /tpc/backup\necho broken > /tpc/backup/data.tar.gz\n")?;
+        fails(switch, &format!("upgrade story {two} -y"), code::HOOK, "data.tar.gz")?;
+        switch.ok(&format!("cp -a /root/story-pre.sh {pre}"))?;
+
+        // The new version's own hook.
+        make(switch, "-H", "3")?;
+        switch.ok(
+            "set -e; id=$(docker create story:3 /app)
+             printf '#!/bin/sh\\nrm /tpc/data; echo cannot; exit 1\\n' > /root/story-post.sh; chmod 755 /root/story-post.sh
+             docker cp /root/story-post.sh \"$id\":/tpc/hook/post.sh
+             docker commit --change 'CMD [\"/app\"]' \"$id\" story:3 > /dev/null; docker rm \"$id\" > /dev/null
+             docker save -o /root/story-3.tar story:3; docker rmi story:3 > /dev/null",
+        )?;
+        fails(switch, "upgrade story /root/story-3.tar -y", code::HOOK, "cannot")
+    })
+}
+
+fn rewrites(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        begin(switch, "")?;
+        let program = "echo spoilt > /tpc/data; rm -rf /tpc/hook; sync; exit 1";
+        let file = make_file(switch, &format!("-p '{program}'"), "2")?;
+        fails(switch, &format!("upgrade story {file} -y"), code::DOES_NOT_RUN, "story")
+    })
+}
+
+fn cut(switch: &Switch) -> Result<()> {
+    tell_with(switch, |servers: &Servers| {
+        begin(switch, "")?;
+        let file = make_file(switch, "-k 2000", "2")?;
+        let server = CutServer::of(switch, &file, &servers.gateway()?)?;
+        let url = server.url();
+        for tenth in 1..10 {
+            server.cut_for_good_at(tenth);
+            refused(switch, &format!("upgrade story {url} -y"), code::UNREACHABLE, "story.tar")?;
+        }
+        still(switch)?;
+        // Each connection gives three tenths; together they are the file.
+        server.cut_each_after(3);
+        tpcm(switch, &format!("upgrade story {url} -y"))?;
+        runs(switch, "story", "2")?;
+        ensure!(server.connections() >= 4, "it took {} connections", server.connections());
+        ensure!(server.resumed(), "each connection began anew");
+        Ok(())
+    })
+}
+
+fn digest(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        begin(switch, "")?;
+        let file = make_file(switch, "", "2")?;
+        let wrong = "ab".repeat(32);
+        fails(switch, &format!("upgrade story {file} --sha256 {wrong} -y"), code::DIGEST, &wrong)?;
+        // An archive whose own digests are wrong: a layer was changed.
+        switch.ok(&format!(
+            "cd /root && mkdir story-t && cd story-t && tar -xf {file} && printf x | dd of=$(ls */layer.tar) bs=1 seek=3000 conv=notrunc 2> /dev/null
+             tar -cf {file} * && cd .. && rm -r story-t"
+        ))?;
+        fails(switch, &format!("upgrade story {file} -y"), code::DIGEST, "digest")
+    })
+}
+
+/// On a partition of its own, with so much room and no more.
+fn disk_full(switch: &Switch) -> Result<()> {
+    let two = make_file(switch, "-k 4000", "2")?;
+    for megabytes in [3, 5, 7, 9, 11, 13, 15] {
+        let told = (|| {
+            switch.ok("mkdir -p /host/tpc && mount -t tmpfs -o size=64M tmpfs /host/tpc")?;
+            begin(switch, "")?;
+            let used: u64 = switch.ok("df --output=used -k /host/tpc | tail -1")?.trim().parse()?;
+            switch.ok(&format!("mount -o remount,size={}k /host/tpc", used + megabytes * 1024))?;
+            let output = switch.sh(&format!("tpcm upgrade story {two} -y"))?;
+            if output.success() {
+                return runs(switch, "story", "2");
+            }
+            ensure!(
+                output.status == code::NO_SPACE,
+                "with {megabytes} MB: {} {}",
+                output.status,
+                output.stderr
+            );
+            still(switch)
+        })();
+        let cleaned = switch.ok(
+            "mount -o remount,size=64M /host/tpc; tpcm uninstall story --purge -y; umount --lazy /host/tpc; true",
+        );
+        told?;
+        cleaned?;
+    }
+    tell(switch, || Ok(()))
+}

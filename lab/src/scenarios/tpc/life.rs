@@ -1,0 +1,290 @@
+//! A container's life on a switch: cases 1, 7 to 11, 15 and 16 of seed 004.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{clean, code, make_file, refused, runs, show, story, tell, tpcm};
+use crate::scenario::Scenario;
+use crate::switch::{Boot, Switch, User};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    story("tpcm: case 1, its service comes with the package and ends well without containers", service),
+    story("tpcm: case 7, installs with different parameter combinations", parameters),
+    story("tpcm: cases 8 and 10, uninstalls a running container with its service file", uninstall),
+    story("tpcm: case 9, upgrades an installed container with its data, and rolls back", upgrade),
+    story("tpcm: hooks carry data that is in no volume over an upgrade, unless --skip_data", hooks),
+    story("tpcm: case 11, containers start by themselves after cold, warm and fast reboots", reboots),
+    story("tpcm: case 15, lists all containers", list),
+    story("tpcm: case 16, systemctl starts, stops and restarts a container", systemctl),
+    story("tpcm: a second one waits for the lock, or says who holds it", lock),
+    story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
+];
+
+/// What a container may take to come up or go down.
+const SOON: Duration = Duration::from_secs(30);
+
+fn service(switch: &Switch) -> Result<()> {
+    clean(switch)?;
+    for unit in ["tpcm.service", "tpcm-next-boot.path", "tpcm-apply.service"] {
+        switch.wait_text(&format!("systemctl is-active {unit}"), "active", SOON)?;
+    }
+    let since = switch.now()?;
+    switch.ok("systemctl restart tpcm.service")?;
+    let errors = switch.journal_of(&since, "--unit=tpcm --priority=warning")?;
+    ensure!(errors.is_empty(), "without containers tpcm.service says {errors}");
+    let after = switch.ok("systemctl show --value --property=After,Requires tpcm.service")?;
+    ensure!(after.matches("docker.service").count() == 2, "tpcm.service comes after {after}");
+    let list = tpcm(switch, "list -o json")?;
+    ensure!(list == "[]", "there is nothing, and the list says {list}");
+    // Nothing was made on the partition either.
+    switch.ok("[ ! -e /host/tpc ] || [ -z \"$(ls /host/tpc)\" ]").map(drop)
+}
+
+fn parameters(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        let as_admin = switch.sh_as(User::Admin, &format!("tpcm install story {file} -y"))?;
+        ensure!(as_admin.status == code::DENIED, "without root: {} {}", as_admin.status, as_admin.stderr);
+        refused(switch, &format!("install story {file}"), code::NOT_CONFIRMED, "-y")?;
+
+        let planned = tpcm(switch, &format!("install story {file} --dry-run"))?;
+        ensure!(planned.contains("create the container"), "the plan is {planned}");
+        ensure!(!switch.sh("docker inspect story")?.success(), "a dry run made a container");
+
+        // On a terminal it asks, and takes no for an answer.
+        let no = switch.sh(&format!("echo n | script -qec 'tpcm install story {file}' /dev/null"))?;
+        ensure!(no.status == code::NOT_CONFIRMED, "after a no: {} {}", no.status, no.stdout);
+        let yes = switch.sh(&format!("echo y | script -qec 'tpcm install story {file}' /dev/null"))?;
+        ensure!(yes.success(), "after a yes: {} {}", yes.status, yes.stdout);
+        runs(switch, "story", "1")?;
+        tpcm(switch, "uninstall story --purge -y")?;
+
+        tpcm(
+            switch,
+            &format!(
+                "install story {file} -y --after snmp --cpu 30% --memory 64M --disk 100M \
+                 --args '-e \"GREETING=hello world\" --hostname tpc --label a=b -v /etc/sonic:/config:ro --tmpfs /scratch'"
+            ),
+        )?;
+        runs(switch, "story", "1")?;
+        let inside = switch.ok(
+            "docker exec story sh -c 'echo \"$GREETING\"; cat /etc/hostname; ls /config/sonic_version.yml; \
+             [ -d /tpc ] && [ -d /tpc_shared ] && echo both'",
+        )?;
+        ensure!(
+            inside == "hello world\ntpc\n/config/sonic_version.yml\nboth",
+            "the container was made with other arguments: {inside}"
+        );
+        let facts = switch
+            .ok("docker inspect --format '{{.HostConfig.NetworkMode}} {{.HostConfig.Memory}}' story")?;
+        ensure!(facts == "host 67108864", "network and memory are {facts}");
+        let after = switch.ok("systemctl show --value --property=After story.service")?;
+        ensure!(
+            after.contains("snmp.service") && after.contains("docker.service"),
+            "it starts after {after}"
+        );
+        tpcm(switch, "uninstall story --purge -y")?;
+
+        tpcm(switch, &format!("install story {file} --no-shared -y -o json"))?;
+        let mounts = switch.ok("docker inspect --format '{{json .HostConfig}}' story")?;
+        ensure!(!mounts.contains("tpc_shared"), "the shared volume is mounted: {mounts}");
+
+        for (arguments, words) in [
+            ("--name other", "--name"),
+            ("--restart always", "--restart"),
+            ("-d", "-d"),
+            ("--rm", "--rm"),
+            ("--memory 1G", "--memory"),
+            ("-e \"A=b", "quote"),
+            ("-v /var/run/docker.sock:/var/run/docker.sock --frobnicate", "--frobnicate"),
+        ] {
+            let line = format!("install story2 {file} -y --args '{arguments}'");
+            refused(switch, &line, code::ARGUMENTS, words)?;
+        }
+        refused(switch, &format!("install story2 {file} -y --cpu 120%"), code::USAGE, "120%")?;
+        refused(switch, &format!("install story {file} -y"), code::REFUSED, "tpcm upgrade story").map(drop)
+    })
+}
+
+fn uninstall(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y"))?;
+        switch.ok("docker exec story sh -c 'echo precious > /tpc/data'")?;
+        refused(switch, "uninstall story", code::NOT_CONFIRMED, "-y")?;
+        tpcm(switch, "uninstall story --dry-run")?;
+        runs(switch, "story", "1")?;
+        tpcm(switch, "uninstall story -y")?;
+        let left = switch.ok("docker ps --all --quiet --filter name=^story$
+             docker images --quiet tpc/story
+             ls /etc/systemd/system | grep story
+             systemctl list-units --all --plain --no-legend 'story*'; true")?;
+        ensure!(left.is_empty(), "left after the uninstallation: {left}");
+        let data = switch.ok("cat /host/tpc/story/data")?;
+        ensure!(data == "precious", "without --purge the data stays, and is {data}");
+        refused(switch, "uninstall story -y", code::NO_SUCH, "story")?;
+
+        // What was kept is there again.
+        tpcm(switch, &format!("install story {file} -y"))?;
+        let data = switch.ok("docker exec story cat /tpc/data")?;
+        ensure!(data == "precious", "installed again, it finds {data}");
+        tpcm(switch, "uninstall story --purge -y")?;
+        switch.ok("[ ! -e /host/tpc/story ]").map(drop)
+    })
+}
+
+fn upgrade(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let (one, two) = (make_file(switch, "", "1")?, make_file(switch, "", "2")?);
+        tpcm(switch, &format!("install story {one} -y --args '-e COLOUR=blue' --memory 64M"))?;
+        switch.ok("docker exec story sh -c 'echo one > /tpc/data'")?;
+        refused(switch, &format!("upgrade none {two} -y"), code::NO_SUCH, "none")?;
+        let planned = tpcm(switch, &format!("upgrade story {two} --dry-run"))?;
+        ensure!(planned.contains("set the private volume aside"), "the plan is {planned}");
+
+        tpcm(switch, &format!("upgrade story {two} -y"))?;
+        runs(switch, "story", "2")?;
+        let kept = switch.ok("docker exec story sh -c 'cat /tpc/data; echo $COLOUR'")?;
+        ensure!(kept == "one\nblue", "after the upgrade: {kept}");
+        let shown = show(switch, "story")?;
+        ensure!(shown["version"] == "2" && shown["before"]["version"] == "1", "tpcm show: {shown}");
+        ensure!(shown["history"].as_array().is_some_and(|events| events.len() >= 2), "no history: {shown}");
+
+        switch.ok("docker exec story sh -c 'echo two > /tpc/data'")?;
+        tpcm(switch, "rollback story -y")?;
+        runs(switch, "story", "1")?;
+        let back = switch.ok("docker exec story cat /tpc/data")?;
+        ensure!(back == "one", "the version before has the data {back}");
+        // And forward again: the version before the rollback is what a rollback goes to.
+        tpcm(switch, "rollback story -y")?;
+        runs(switch, "story", "2")
+    })
+}
+
+fn hooks(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let (one, two) = (make_file(switch, "-H", "1")?, make_file(switch, "-H", "2")?);
+        let three = make_file(switch, "-H", "3")?;
+        tpcm(switch, &format!("install story {one} -y"))?;
+        switch.ok("test -x /host/tpc/story/hook/pre.sh")?;
+        switch.ok("docker exec story sh -c 'echo layer > /data/file'")?;
+        tpcm(switch, &format!("upgrade story {two} -y"))?;
+        runs(switch, "story", "2")?;
+        let carried = switch.ok("docker exec story cat /data/file")?;
+        ensure!(carried == "layer", "the hooks carried {carried}");
+        tpcm(switch, &format!("upgrade story {three} --skip_data -y"))?;
+        runs(switch, "story", "3")?;
+        ensure!(!switch.sh("docker exec story cat /data/file")?.success(), "--skip_data carried data over");
+        Ok(())
+    })
+}
+
+fn reboots(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y --after snmp"))?;
+        switch.ok("docker exec story sh -c 'echo layer > /data/file; echo volume > /tpc/data; sync'")?;
+        for kind in [Boot::Cold, Boot::Warm, Boot::Fast] {
+            switch.reboot(kind)?;
+            switch.wait_text("systemctl is-active story.service", "active", SOON)?;
+            runs(switch, "story", "1")?;
+            let data = switch.ok("docker exec story sh -c 'cat /data/file /tpc/data'")?;
+            ensure!(data == "layer\nvolume", "after a {kind:?} reboot: {data}");
+        }
+        switch.wait_finalized()?;
+        tpcm(switch, "uninstall story --purge -y")?;
+        // What was taken off does not come back.
+        switch.reboot(Boot::Cold)?;
+        switch.ok("systemctl is-active tpcm.service && ! docker inspect story > /dev/null 2>&1").map(drop)
+    })
+}
+
+fn list(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        for name in ["story", "story-b", "story.c"] {
+            tpcm(switch, &format!("install {name} {file} -y"))?;
+        }
+        switch.ok("systemctl stop story-b.service")?;
+        let names = switch.ok("tpcm list -o json | jq -c '[.[] | [.name, .state]]'")?;
+        ensure!(
+            names == r#"[["story","running"],["story-b","stopped"],["story.c","running"]]"#,
+            "the list is {names}"
+        );
+        let table = tpcm(switch, "list")?;
+        ensure!(table.lines().count() == 5 && table.starts_with("Name"), "the table is\n{table}");
+        // Everybody may ask, the plug-in of show as well.
+        switch.ok_as(User::Admin, "sudo tpcm show story").map(drop)
+    })
+}
+
+fn systemctl(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y"))?;
+        let started = "docker inspect --format '{{.State.StartedAt}}' story";
+        let before = switch.ok(started)?;
+        switch.ok("systemctl restart story.service")?;
+        runs(switch, "story", "1")?;
+        ensure!(switch.ok(started)? != before, "restart did not start it anew");
+        switch.ok("systemctl stop story.service")?;
+        let running = "docker inspect --format '{{.State.Running}}' story";
+        ensure!(switch.ok(running)? == "false", "it runs after systemctl stop");
+        switch.ok("systemctl start story.service")?;
+        runs(switch, "story", "1")?;
+        // One that dies is started again.
+        let before = switch.ok(started)?;
+        switch.ok("docker kill story")?;
+        switch.wait_until("systemd starts it again", SOON, || {
+            Ok(switch.ok(running)? == "true" && switch.ok(started)? != before)
+        })
+    })
+}
+
+fn lock(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let (one, two) = (make_file(switch, "", "1")?, make_file(switch, "", "2")?);
+        tpcm(switch, &format!("install story {one} -y"))?;
+        // Somebody holds it, as another tpcm would.
+        let held = switch
+            .sh(&format!("exec 9<> /host/tpc/.store/lock; flock 9; tpcm --no-wait upgrade story {two} -y"))?;
+        ensure!(held.status == code::LOCKED, "the lock is held: {} {}", held.status, held.stderr);
+        let both = switch.ok(&format!(
+            "tpcm upgrade story {two} -y > /dev/null & first=$!
+             tpcm install story-b {one} -y; second=$?; wait $first; echo $? $second"
+        ))?;
+        ensure!(both.ends_with("0 0"), "one after the other they end with {both}");
+        runs(switch, "story", "2")?;
+        runs(switch, "story-b", "1")
+    })
+}
+
+fn rows(switch: &Switch) -> Result<()> {
+    let row = |fields: &str| {
+        switch.ok(&format!("sonic-db-cli CONFIG_DB HSET 'TPC|story' {fields} > /dev/null && tpcm apply"))
+    };
+    let told = tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y"))?;
+        let state = switch.ok("sonic-db-cli CONFIG_DB HGET 'TPC|story' state")?;
+        ensure!(state == "enabled", "the row says {state}");
+        let state = switch.ok("sonic-db-cli STATE_DB HGET 'TPC|story' state")?;
+        ensure!(state == "running", "STATE_DB says {state}");
+        row("state disabled")?;
+        switch.wait_text("docker inspect --format '{{.State.Running}}' story", "false", SOON)?;
+        row("state enabled cpu 40% memory 96M")?;
+        switch.wait_text("systemctl is-active story.service", "active", SOON)?;
+        let memory = switch.ok("docker inspect --format '{{.HostConfig.Memory}}' story")?;
+        ensure!(memory == "100663296", "the row's memory became {memory}");
+        // It enables and limits; it does not make.
+        switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story-b' state enabled image story:1 > /dev/null; tpcm apply; true")?;
+        ensure!(!switch.sh("docker inspect story-b")?.success(), "a row installed a container");
+        let more =
+            switch.sh("sonic-db-cli CONFIG_DB HSET 'TPC|story' memory 900G > /dev/null; tpcm apply")?;
+        ensure!(more.status == code::LIMITS, "a row that asks for too much: {} {}", more.status, more.stderr);
+        runs(switch, "story", "1")
+    });
+    switch.ok("sonic-db-cli CONFIG_DB DEL 'TPC|story' 'TPC|story-b'")?;
+    told
+}
