@@ -49,7 +49,7 @@ pub(crate) enum Applet {
     /// Manage features as services and as containers
     System(System),
     /// Bring third-party containers onto the switch and keep them there
-    Tpcm(Tpcm),
+    Tpcm(Box<Tpcm>),
     /// Configure features, as SONiC's own config does
     Config(Config),
     /// Show features, as SONiC's own show does

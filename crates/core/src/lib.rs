@@ -20,10 +20,10 @@ mod reason;
 mod start;
 mod state;
 mod stop;
+pub mod tpc;
 mod verdict;
 mod view;
 mod wait;
-pub mod tpc;
 
 pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
 pub use care::{Care, Health, PodTime, care, frozen};

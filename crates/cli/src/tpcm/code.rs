@@ -35,7 +35,10 @@ const SONIC_PACKAGE: u8 = 22;
 pub(crate) fn exit_code(error: &OpsError) -> u8 {
     match error {
         OpsError::NotInstalled(_) => NO_SUCH,
-        OpsError::Installed(_) | OpsError::NameTaken { .. } | OpsError::NothingBefore(_) => REFUSED,
+        OpsError::Installed(_)
+        | OpsError::NameTaken { .. }
+        | OpsError::NothingBefore(_)
+        | OpsError::Planted(_) => REFUSED,
         OpsError::Locked { .. } => LOCKED,
         OpsError::Fetch(error) => fetch(error),
         OpsError::Archive(error) => archive(error),
@@ -55,7 +58,6 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } => INCONSISTENT,
         OpsError::File { source, .. } => file(source),
         OpsError::Damaged { .. } => STORE,
-        OpsError::Planted(_) => REFUSED,
         OpsError::FailPoint(_) => FAILED,
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn details(details: &Details, format: Output) {
     line("  lately:");
     let from = details.history.len().saturating_sub(SHOWN);
     for event in details.history.iter().skip(from) {
-        line(&format!("    {}  {:<9}  {}", event.at, event.operation.to_string(), event.note).trim_end());
+        line(format!("    {}  {:<9}  {}", event.at, event.operation.to_string(), event.note).trim_end());
     }
 }
 

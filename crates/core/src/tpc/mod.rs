@@ -8,7 +8,9 @@ mod secret;
 mod source;
 
 pub use args::{ArgsError, CreateArgs, Device, Hazard, Mount, MountKind, Port, Tmpfs, Transport, Ulimit};
-pub use limits::{Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, admit, human};
+pub use limits::{
+    Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, admit, human,
+};
 pub use name::TpcName;
 pub use plan::{Facts, Operation, Progress, Recovery, Step, plan, recover};
 pub use secret::Secret;
