@@ -250,6 +250,7 @@ async fn a_watch_on_which_nothing_comes_for_minutes_is_taken_up_anew() {
     let watches = [Reply::Lines(silent), Reply::Lines(next)].into();
     let mut story = Story::of(Script { pods: vec![], watches, status: None }).await;
     assert_eq!(story.next_sorted(3).await, ["a Pending", "back", "node"]);
+    assert!(tokio::time::timeout(BUSY, story.events.next()).await.is_err(), "it says nothing");
     // At once, and no more: a busy machine must not lose the minutes in which it takes the watch up.
     pass(Duration::from_mins(5)).await;
     assert_eq!(story.next().await, "a Running");
