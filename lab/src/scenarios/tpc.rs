@@ -11,6 +11,8 @@ mod life;
 mod limits;
 mod sources;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -80,29 +82,24 @@ fn tell_with(switch: &Switch, story: impl FnOnce(&Servers) -> Result<()>) -> Res
 
 /// Uninstalls everything, insists that nothing of it is left, and removes the stories' own images and files.
 fn clean(switch: &Switch) -> Result<()> {
-    let uninstalled = switch.sh(
-        "set -e; [ ! -d /host/tpc ] || for name in $(tpcm list -o json | jq -r '.[].name'); do
+    let uninstalled =
+        switch.sh("set -e; [ ! -d /host/tpc ] || for name in $(tpcm list -o json | jq -r '.[].name'); do
            tpcm uninstall \"$name\" --purge -y
-         done; tpcm prune -y",
-    )?;
-    let left = switch.ok(
-        "docker images --format '{{.Repository}}' | grep ^tpc/ | sed 's/^/image /'
+         done; tpcm prune -y")?;
+    let left = switch.ok("docker images --format '{{.Repository}}' | grep ^tpc/ | sed 's/^/image /'
          docker ps --all --format '{{.Names}}' | grep -E '(^story|BEFORE)' | sed 's/^/container /'
          ls /etc/systemd/system | grep ^story | sed 's/^/unit /'
          [ ! -d /host/tpc ] || find /host/tpc -mindepth 1 -maxdepth 1 ! -name .store ! -name .shared
-         [ ! -d /host/tpc/.store ] || find /host/tpc/.store -mindepth 2 -type f ! -name '*.lock' ! -name lock
-         true",
-    )?;
+         [ ! -d /host/tpc/.store ] || find /host/tpc/.store -mindepth 2 -type f ! -path '*/downloads/*'
+         true")?;
     // Whatever it was, the next story begins without it.
-    switch.ok(
-        "systemctl stop 'story*.service' 2> /dev/null
+    switch.ok("systemctl stop 'story*.service' 2> /dev/null
          rm -rf /host/tpc /etc/systemd/system/story* /etc/systemd/system/*.wants/story* /root/story*
          systemctl daemon-reload; systemctl reset-failed
          docker ps --all --quiet --filter name=story | xargs -r docker rm --force > /dev/null
          docker images --format '{{.Repository}}:{{.Tag}}' | grep -E '^(tpc/|story|[0-9.]+:500)' |
            xargs -r docker rmi --force > /dev/null
-         docker image prune --force > /dev/null",
-    )?;
+         docker image prune --force > /dev/null")?;
     ensure!(
         uninstalled.success(),
         "taking everything off ended with {}: {}",
@@ -122,7 +119,9 @@ fn make(switch: &Switch, options: &str, version: &str) -> Result<()> {
 fn make_file(switch: &Switch, options: &str, version: &str) -> Result<String> {
     make(switch, options, version)?;
     let file = format!("/root/story-{version}.tar");
-    switch.ok(&format!("docker save --output {file} story:{version} && docker rmi story:{version} > /dev/null"))?;
+    switch.ok(&format!(
+        "docker save --output {file} story:{version} && docker rmi story:{version} > /dev/null"
+    ))?;
     Ok(file)
 }
 
@@ -138,21 +137,25 @@ fn refused(switch: &Switch, line: &str, code: i32, words: &str) -> Result<Output
     let said = output.stderr.trim();
     ensure!(output.status == code, "`tpcm {line}` ended with {} instead of {code}: {said}", output.status);
     let last = said.lines().last().unwrap_or_default();
-    ensure!(last.starts_with("tpcm: ") && last.contains(words), "`tpcm {line}` does not say {words:?}: {said}");
+    ensure!(
+        last.starts_with("tpcm: ") && last.contains(words),
+        "`tpcm {line}` does not say {words:?}: {said}"
+    );
     let after = traces(switch)?;
-    ensure!(before == after, "`tpcm {line}` failed and changed something:\n{before}\n->\n{after}");
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) =
+        (before.lines().collect(), after.lines().collect());
+    let changed: Vec<_> = before.symmetric_difference(&after).collect();
+    ensure!(changed.is_empty(), "`tpcm {line}` failed and changed {changed:?}");
     Ok(output)
 }
 
-/// What a command that failed must leave as it was.
+/// What a command that failed must leave as it was. A download that broke off may stay, to be gone on with.
 fn traces(switch: &Switch) -> Result<String> {
-    switch.ok(
-        "docker ps --all --format '{{.Names}} {{.Image}} {{.ID}} {{.State}}' | sort
+    switch.ok("docker ps --all --format '{{.Names}} {{.Image}} {{.ID}} {{.State}}' | sort
          docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
          ls /etc/systemd/system
-         [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path '*journal*' ! -name '*.lock' ! -name lock \
-           ! -path './*/history*' | sort)",
-    )
+         [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path './.store/journal/*' \
+           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' | sort)")
 }
 
 /// What `tpcm show` says of `story`.
