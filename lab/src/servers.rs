@@ -84,7 +84,9 @@ impl Servers {
         let copied =
             docker(&["cp", &draft.to_string_lossy(), &format!("{}:/srv/files/{name}", self.container)]);
         fs::remove_file(&draft)?;
-        copied.map(drop)
+        copied?;
+        // `docker save` leaves files to their owner alone.
+        self.ok(&format!("chmod 644 '/srv/files/{name}'")).map(drop)
     }
 
     /// Writes a file that a switch needs to trust or to log in: `ca.crt`, `known_hosts`, `user_key`.

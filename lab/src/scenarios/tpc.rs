@@ -11,6 +11,8 @@ mod life;
 mod limits;
 mod sources;
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -88,7 +90,8 @@ fn clean(switch: &Switch) -> Result<()> {
          docker ps --all --format '{{.Names}}' | grep -E '(^story|BEFORE)' | sed 's/^/container /'
          ls /etc/systemd/system | grep ^story | sed 's/^/unit /'
          [ ! -d /host/tpc ] || find /host/tpc -mindepth 1 -maxdepth 1 ! -name .store ! -name .shared
-         [ ! -d /host/tpc/.store ] || find /host/tpc/.store -mindepth 2 -type f ! -name '*.lock' ! -name lock
+         [ ! -d /host/tpc/.store ] || find /host/tpc/.store -mindepth 2 -type f ! -name '*.lock' ! -name lock \
+              ! -path '*/downloads/*'
          true")?;
     // Whatever it was, the next story begins without it.
     switch.ok("systemctl stop 'story*.service' 2> /dev/null
@@ -140,19 +143,20 @@ fn refused(switch: &Switch, line: &str, code: i32, words: &str) -> Result<Output
         "`tpcm {line}` does not say {words:?}: {said}"
     );
     let after = traces(switch)?;
-    ensure!(before == after, "`tpcm {line}` failed and changed something:\n{before}\n->\n{after}");
+    let (before, after): (BTreeSet<&str>, BTreeSet<&str>) =
+        (before.lines().collect(), after.lines().collect());
+    let changed: Vec<_> = before.symmetric_difference(&after).collect();
+    ensure!(changed.is_empty(), "`tpcm {line}` failed and changed {changed:?}");
     Ok(output)
 }
 
-/// What a command that failed must leave as it was.
+/// What a command that failed must leave as it was. A download that broke off may stay, to be gone on with.
 fn traces(switch: &Switch) -> Result<String> {
-    switch.ok(
-        "docker ps --all --format '{{.Names}} {{.Image}} {{.ID}} {{.State}}' | sort
+    switch.ok("docker ps --all --format '{{.Names}} {{.Image}} {{.ID}} {{.State}}' | sort
          docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
          ls /etc/systemd/system
-         [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path '*journal*' ! -name '*.lock' ! -name lock \
-           ! -path './*/history*' | sort)",
-    )
+         [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path './.store/journal/*' \
+           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' | sort)")
 }
 
 /// What `tpcm show` says of `story`.

@@ -140,15 +140,23 @@ async fn save(args: &Tpcm, save: &Save) -> Result<(), CliError> {
 }
 
 async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
-    let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
-    let reports = match (export.all, export.what.as_slice()) {
-        (true, [file]) => tpcm.export_all(&absolute(Path::new(file))?).await?,
-        (false, [name, file]) => {
-            let name = parse(&Name { name: name.clone() })?;
-            vec![tpcm.export(&name, &absolute(Path::new(file))?).await?]
-        }
+    let (name, file) = match (export.all, export.what.as_slice()) {
+        (true, [file]) => (None, file),
+        (false, [name, file]) => (Some(parse(&Name { name: name.clone() })?), file),
         (true, _) => return Err(CliError::Usage("--all takes one FILE and no NAME".to_owned())),
         (false, _) => return Err(CliError::Usage("NAME and FILE are needed, or --all and FILE".to_owned())),
+    };
+    let file = absolute(Path::new(file))?;
+    if file.symlink_metadata().is_ok() {
+        // An earlier export may be the only copy of what it holds.
+        let text =
+            format!("{} is there already, and is not written over: choose another name", file.display());
+        return Err(CliError::Refused(text));
+    }
+    let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
+    let reports = match name {
+        Some(name) => vec![tpcm.export(&name, &file).await?],
+        None => tpcm.export_all(&file).await?,
     };
     print::reports(&reports, args.output);
     Ok(())

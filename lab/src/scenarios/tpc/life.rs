@@ -139,7 +139,7 @@ fn upgrade(switch: &Switch) -> Result<()> {
         let (one, two) = (make_file(switch, "", "1")?, make_file(switch, "", "2")?);
         tpcm(switch, &format!("install story {one} -y --args '-e COLOUR=blue' --memory 64M"))?;
         switch.ok("docker exec story sh -c 'echo one > /tpc/data'")?;
-        refused(switch, &format!("upgrade none {two} -y"), code::NO_SUCH, "none")?;
+        refused(switch, &format!("upgrade absent {two} -y"), code::NO_SUCH, "absent")?;
         let planned = tpcm(switch, &format!("upgrade story {two} --dry-run"))?;
         ensure!(planned.contains("set the private volume aside"), "the plan is {planned}");
 

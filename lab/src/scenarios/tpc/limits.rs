@@ -42,12 +42,12 @@ fn limits(switch: &Switch) -> Result<()> {
         switch.wait_until("it is said to be throttled", SOON, || {
             let usage = show(switch, "story")?["usage"].clone();
             Ok(usage["throttled"].as_u64().is_some_and(|times| times > 0)
-                && usage["remarks"].to_string().contains("processor"))
+                && usage["remarks"].to_string().contains("--cpu"))
         })?;
         // Dead because of its limit, and it says so.
         switch.ok("rm /host/tpc/story/burn; touch /host/tpc/story/eat")?;
         switch.wait_until("it is said to have been killed for its memory", SOON, || {
-            Ok(show(switch, "story")?.to_string().contains("memory limit"))
+            Ok(show(switch, "story")?.to_string().contains("limit --memory"))
         })?;
         switch.wait_text("systemctl is-active story.service", "active", SOON)?;
 

@@ -17,25 +17,26 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 6, installs from a registry, with and without login", registry),
 ];
 
-fn published(servers: &Servers, switch: &Switch, version: &str) -> Result<String> {
-    let file = make_file(switch, "", version)?;
-    servers.publish(switch, &file, "story.tar")?;
-    let sum = switch.ok(&format!("sha256sum {file} | cut -d' ' -f1; rm {file}"))?;
-    Ok(sum)
+/// An image on the servers: its file's name there, which is this switch's alone, and the file's digest.
+fn published(servers: &Servers, switch: &Switch) -> Result<(String, String)> {
+    let file = make_file(switch, "", "1")?;
+    let name = format!("{}.tar", switch.name());
+    servers.publish(switch, &file, &name)?;
+    Ok((name, switch.ok(&format!("sha256sum {file} | cut -d' ' -f1; rm {file}"))?))
 }
 
 fn web(switch: &Switch) -> Result<()> {
     tell_with(switch, |servers| {
-        let sum = published(servers, switch, "1")?;
+        let (file, sum) = published(servers, switch)?;
         let (address, ca) = (&servers.address, servers.give(switch, "ca.crt")?);
 
-        tpcm(switch, &format!("install story http://{address}/story.tar -y"))?;
+        tpcm(switch, &format!("install story http://{address}/{file} -y"))?;
         runs(switch, "story", "1")?;
         let source = show(switch, "story")?["source"].clone();
-        ensure!(source == format!("http://{address}/story.tar"), "the source is told as {source}");
+        ensure!(source == format!("http://{address}/{file}"), "the source is told as {source}");
         tpcm(switch, "uninstall story --purge -y")?;
 
-        let secure = format!("install story https://{address}/story.tar -y");
+        let secure = format!("install story https://{address}/{file} -y");
         refused(switch, &secure, code::NOT_TRUSTED, "certificate")?;
         let wrong = "0".repeat(64);
         refused(switch, &format!("{secure} --ca {ca} --sha256 {wrong}"), code::DIGEST, &sum)?;
@@ -45,7 +46,7 @@ fn web(switch: &Switch) -> Result<()> {
         tpcm(switch, &format!("{secure} --insecure"))?;
         tpcm(switch, "uninstall story --purge -y")?;
 
-        let private = format!("install story http://{address}/private/story.tar -y");
+        let private = format!("install story http://{address}/private/{file} -y");
         refused(switch, &private, code::LOGIN, "401")?;
         let login =
             format!("printf '%s\\n' '{PASSWORD}' | tpcm {private} --username {USER} --password-stdin");
@@ -63,13 +64,13 @@ fn web(switch: &Switch) -> Result<()> {
         tpcm(switch, "uninstall story --purge -y")?;
 
         refused(switch, &format!("install story http://{address}/none.tar -y"), code::UNREACHABLE, "404")?;
-        refused(switch, "install story http://127.0.0.1:9/story.tar -y", code::UNREACHABLE, "127.0.0.1")?;
+        refused(switch, "install story http://127.0.0.1:9/none.tar -y", code::UNREACHABLE, "127.0.0.1")?;
         // Through the management interface only; one that leads elsewhere is no way.
-        tpcm(switch, &format!("install story http://{address}/story.tar --interface eth0 -y"))?;
+        tpcm(switch, &format!("install story http://{address}/{file} --interface eth0 -y"))?;
         tpcm(switch, "uninstall story --purge -y")?;
         refused(
             switch,
-            &format!("install story http://{address}/story.tar --interface none0 -y"),
+            &format!("install story http://{address}/{file} --interface none0 -y"),
             code::UNREACHABLE,
             "none0",
         )
@@ -87,11 +88,11 @@ fn sftp(switch: &Switch) -> Result<()> {
 
 fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
     tell_with(switch, |servers| {
-        published(servers, switch, "1")?;
+        let (file, _) = published(servers, switch)?;
         let address = &servers.address;
         let (known, key) = (servers.give(switch, "known_hosts")?, servers.give(switch, "user_key")?);
         let server =
-            format!("--protocol {protocol} --server {address} --username {USER} /srv/files/story.tar -y");
+            format!("--protocol {protocol} --server {address} --username {USER} /srv/files/{file} -y");
         let with_password = |line: &str, password: &str| {
             format!("printf '%s\\n' '{password}' | tpcm {line} --password-stdin")
         };
@@ -111,7 +112,7 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
 
         // As a URL, with the known keys where ssh has them, and a password that everybody may see.
         switch.ok(&format!("mkdir -p /root/.ssh && cp {known} /root/.ssh/known_hosts"))?;
-        let url = format!("install story {protocol}://{USER}@{address}/srv/files/story.tar -y");
+        let url = format!("install story {protocol}://{USER}@{address}/srv/files/{file} -y");
         let said = switch.sh(&format!(
             "tpcm {url} --username {USER} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"
         ))?;
@@ -120,7 +121,7 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
         runs(switch, "story", "1")?;
         tpcm(switch, "uninstall story --purge -y")?;
 
-        let missing = server.replace("story.tar", "none.tar");
+        let missing = server.replace(&file, "none.tar");
         refused(
             switch,
             &format!("install story {missing} --known-hosts {known} --key {key}"),
