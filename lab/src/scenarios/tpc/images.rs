@@ -11,7 +11,10 @@ use crate::scenario::Scenario;
 use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    story("tpcm: case 13, an ONIE net-install removes all, and import brings back what was exported", onie),
+    long_story(
+        "tpcm: case 13, an ONIE net-install removes all, and import brings back what was exported",
+        onie,
+    ),
     story("tpcm: save keeps the writable layer, once, when the next boot is another image", save),
     story("tpcm: one container is exported as an archive that docker loads", export_one),
     long_story("tpcm: case 12, containers move to another SONiC image and back with their data", other_image),

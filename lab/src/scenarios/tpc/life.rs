@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{clean, code, make_file, refused, runs, show, story, tell, tpcm};
+use super::{clean, code, long_story, make_file, refused, runs, show, story, tell, tpcm};
 use crate::scenario::Scenario;
 use crate::switch::{Boot, Switch, User};
 
@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 15, lists all containers", list),
     story("tpcm: case 16, systemctl starts, stops and restarts a container", systemctl),
     story("tpcm: a second one waits for the lock, or says who holds it", lock),
-    story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
+    long_story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
 ];
 
 /// What a container may take to come up or go down.
