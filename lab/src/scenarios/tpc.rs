@@ -67,6 +67,9 @@ mod code {
     pub(super) const SONIC_PACKAGE: i32 = 22;
 }
 
+/// The settings of a machine.
+const DEFAULTS: &str = "/host/tpc/.store/defaults.json";
+
 /// Tells a story and takes everything off again; the story's own failure counts before what it left.
 fn tell(switch: &Switch, story: impl FnOnce() -> Result<()>) -> Result<()> {
     let told = story();
@@ -156,7 +159,7 @@ fn traces(switch: &Switch) -> Result<String> {
          docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
          ls /etc/systemd/system
          [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path './.store/journal/*' \
-           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' | sort)")
+           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' ! -name ends.json | sort)")
 }
 
 /// What `tpcm show` says of `story`.

@@ -184,7 +184,7 @@ pub(crate) struct From {
     #[arg(long, value_name = "USER")]
     pub(crate) username: Option<String>,
     /// The password; everybody on the switch can read it in the list of processes while the command runs
-    #[arg(long, requires = "username", conflicts_with_all = ["password_stdin", "key"], value_name = "PASSWORD")]
+    #[arg(long, conflicts_with_all = ["password_stdin", "key"], value_name = "PASSWORD")]
     pub(crate) password: Option<String>,
     /// Read the password from standard input
     #[arg(long, conflicts_with = "key")]

@@ -114,12 +114,19 @@ impl<S: Services> Tpcm<S> {
             memory: parsed::<Memory>(fields, "memory")?,
             disk: parsed::<Disk>(fields, "disk")?,
         };
+        let wanted = fields.get("state").is_none_or(|state| state.trim().eq_ignore_ascii_case("enabled"));
+        // A row that asks for too much changes nothing at all.
+        let mut wished = record.current.clone();
+        wished.limits = asked.over(wished.limits);
+        if wanted {
+            self.admitted(&record.name, &wished)?;
+        }
+        // First, since whatever records new limits writes the row as well, with the state that is recorded.
+        self.enable(&record.name, wanted).await?;
         let mut report = None;
-        if asked.over(record.current.limits) != record.current.limits {
+        if wished.limits != record.current.limits {
             report = Some(self.resources_locked(&record.name, asked).await?);
         }
-        let wanted = fields.get("state").is_none_or(|state| state.trim().eq_ignore_ascii_case("enabled"));
-        self.enable(&record.name, wanted).await?;
         Ok(report)
     }
 

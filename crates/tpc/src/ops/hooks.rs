@@ -68,6 +68,8 @@ impl<S: Services> Tpcm<S> {
                 // writing into what was set aside, so that version is started anew; a new version is stopped anyway.
                 if hook == PRE {
                     self.engine.kill(name.as_str()).await?;
+                    // Until systemd has seen that it ended, a start would be over at once.
+                    self.services.stop(&name.unit()).await?;
                     self.services.start(&name.unit()).await?.map_err(&failed)?;
                 }
                 Err(failed(format!("did not end within {} s", time.as_secs())))
