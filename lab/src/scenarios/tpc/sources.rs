@@ -114,7 +114,7 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
         switch.ok(&format!("mkdir -p /root/.ssh && cp {known} /root/.ssh/known_hosts"))?;
         let url = format!("install story {protocol}://{USER}@{address}/srv/files/{file} -y");
         let said = switch.sh(&format!(
-            "tpcm {url} --username {USER} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"
+            "tpcm {url} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"
         ))?;
         ensure!(said.success(), "{protocol} URL ended with {}: {}", said.status, said.stderr);
         ensure!(said.stderr.contains("list of processes"), "no word about --password: {}", said.stderr);
