@@ -113,9 +113,8 @@ fn ssh(switch: &Switch, protocol: &str) -> Result<()> {
         // As a URL, with the known keys where ssh has them, and a password that everybody may see.
         switch.ok(&format!("mkdir -p /root/.ssh && cp {known} /root/.ssh/known_hosts"))?;
         let url = format!("install story {protocol}://{USER}@{address}/srv/files/{file} -y");
-        let said = switch.sh(&format!(
-            "tpcm {url} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"
-        ))?;
+        let said = switch
+            .sh(&format!("tpcm {url} --password '{PASSWORD}'; code=$?; rm -r /root/.ssh; exit $code"))?;
         ensure!(said.success(), "{protocol} URL ended with {}: {}", said.status, said.stderr);
         ensure!(said.stderr.contains("list of processes"), "no word about --password: {}", said.stderr);
         runs(switch, "story", "1")?;
