@@ -30,8 +30,7 @@ pub use build::kubelet;
 pub use parts::Part;
 
 /// What the control plane needs besides what every lab does.
-const TOOLS: [(&str, &str); 3] =
-    [("docker-registry", "docker-registry"), ("openssl", "openssl"), ("ip", "iproute2")];
+const TOOLS: [(&str, &str); 2] = [("openssl", "openssl"), ("ip", "iproute2")];
 
 /// The API server makes the namespaces that it comes with a moment after it says that it is ready.
 const NAMESPACES_MAX: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 17] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -25,6 +25,7 @@ const TOOLS: [(&str, &str); 16] = [
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
     ("sshd", "openssh-server"),
+    ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("dbus-daemon", "dbus-daemon"),
     ("systemd-analyze", "systemd"),
