@@ -50,6 +50,7 @@ fn died(switch: &Switch) -> Result<()> {
         let before = run(switch, feature)?;
         let unit = format!("{feature}.service");
         let restarts: u32 = property(switch, &unit, "NRestarts")?.parse()?;
+        switch.hold_starts(&unit)?;
         switch.payload(feature, &format!("crash {code}"))?;
         wait_for(switch, feature, &down("activating"), SOON)?;
         let returned = property(switch, &unit, "ExecMainStatus")?;
@@ -57,6 +58,7 @@ fn died(switch: &Switch) -> Result<()> {
             returned == status,
             "{feature} ended with {code}: wait returned {returned} instead of {status}"
         );
+        switch.let_start(&unit)?;
         wait_another_run(switch, feature, &before)?;
         let now: u32 = property(switch, &unit, "NRestarts")?.parse()?;
         ensure!(now == restarts + 1, "{feature} was restarted {} times instead of once", now - restarts);

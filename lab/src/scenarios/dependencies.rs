@@ -109,8 +109,10 @@ fn crash(switch: &Switch) -> Result<()> {
     // One that the others do not need goes and comes alone.
     let before = runs(switch, &["swss", "bgp", "snmp"])?;
     let lldp = run(switch, "lldp")?;
+    switch.hold_starts("lldp.service")?;
     switch.payload("lldp", "crash 1")?;
     wait_for(switch, "lldp", &down("activating"), SOON)?;
+    switch.let_start("lldp.service")?;
     wait_another_run(switch, "lldp", &lldp)?;
     ensure!(
         runs(switch, &["swss", "bgp", "snmp"])? == before,

@@ -4,6 +4,9 @@ use anyhow::{Context, Result, bail};
 
 use super::{FEATURES_MAX, Switch};
 
+/// Names the units whose starts are held; `normal restore` empties it.
+const HELD: &str = "/run/lab-held";
+
 /// One instance of a feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
@@ -105,6 +108,19 @@ impl Switch {
         self.ok(&format!("mkdir -p '{directory}'"))?;
         self.write(&format!("{directory}/zz-scenario.conf"), text)?;
         self.ok("systemctl daemon-reload").map(drop)
+    }
+
+    /// Keeps every start of a unit from getting past its first step until [`Switch::let_start`], so that what is true
+    /// between an end and systemd's restart can be looked at on a machine of any speed.
+    pub fn hold_starts(&self, unit: &str) -> Result<()> {
+        self.ok(&format!("mkdir -p {HELD} && touch {HELD}/{unit}"))?;
+        let wait = format!("while test -e {HELD}/{unit}; do sleep 0.1; done");
+        self.drop_in(unit, &format!("[Service]\nExecCondition=/bin/bash -c '{wait}'\n"))
+    }
+
+    /// Lets the starts of a unit go on that [`Switch::hold_starts`] held.
+    pub fn let_start(&self, unit: &str) -> Result<()> {
+        self.ok(&format!("rm {HELD}/{unit}")).map(drop)
     }
 
     /// Makes `docker-<feature>:<version>` in the switch from the feature's image, to play a newer delivery.
