@@ -42,7 +42,7 @@ impl Channel {
 }
 
 impl Changes {
-    /// Subscribes; every server has confirmed when this returns.
+    /// Subscribes; every server has confirmed when this returns. The keys may be patterns.
     pub(crate) async fn subscribe(mut channels: Vec<Channel>) -> Result<Self, SonicError> {
         let mut events = SelectAll::new();
         while let Some(server) = channels.first().map(|channel| channel.server.clone()) {
@@ -50,7 +50,8 @@ impl Changes {
             let names: Vec<_> = here.into_iter().map(|channel| channel.name).collect();
             announce(server.clone()).await?;
             let ended = SonicError::ConnectionEnded { address: server.to_string() };
-            let messages = listen(&server, &names).await?;
+            let patterns = names.iter().any(|name| name.ends_with('*'));
+            let messages = listen_to(&server, &names, patterns).await?;
             // Without a last word, the end of one server's events would go unheard among the others'.
             events.push(messages.map(|_| Ok(())).chain(stream::once(async { Err(ended) })).boxed());
         }
@@ -73,10 +74,6 @@ pub(crate) async fn announce(server: DbAddress) -> Result<(), SonicError> {
     tokio::task::spawn_blocking(move || Db::open(&server)?.announce_changes())
         .await
         .unwrap_or(Err(SonicError::ConnectionEnded { address }))
-}
-
-async fn listen(server: &DbAddress, names: &[String]) -> Result<redis::aio::PubSubStream, SonicError> {
-    listen_to(server, names, false).await
 }
 
 /// Subscribes to channels by their names, or by patterns of names.

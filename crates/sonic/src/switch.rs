@@ -27,12 +27,12 @@ pub(crate) const SERVER_TABLE: &str = "KUBERNETES_MASTER";
 pub(crate) const SERVER_KEY: &str = "SERVER";
 pub(crate) const LABELS_TABLE: &str = "KUBE_LABELS";
 pub(crate) const LABELS_KEY: &str = "SET";
-const INITIALIZED: &str = "CONFIG_DB_INITIALIZED";
+pub(crate) const INITIALIZED: &str = "CONFIG_DB_INITIALIZED";
 
 /// The databases of one switch.
 pub struct Switch {
     paths: Paths,
-    host: DbConfig,
+    pub(crate) host: DbConfig,
     global: Global,
     open: BTreeMap<(Option<AsicId>, &'static str), Db>,
 }

@@ -1,8 +1,9 @@
 //! Third-party containers in the databases: CONFIG_DB `TPC` enables and limits what is installed, STATE_DB `TPC` tells
 //! how it is. A row never installs anything; what is in it is checked by whoever acts on it.
 
-use crate::switch::{CONFIG, STATE};
-use crate::{Fields, SonicError, Switch, parse_bool};
+use crate::changes::Channel;
+use crate::switch::{CONFIG, INITIALIZED, STATE};
+use crate::{Changes, Fields, SonicError, Switch, parse_bool};
 
 const TABLE: &str = "TPC";
 const MANAGEMENT_VRF: (&str, &str, &str) = ("MGMT_VRF_CONFIG", "vrf_global", "mgmtVrfEnabled");
@@ -19,6 +20,15 @@ impl Switch {
             }
         }
         Ok(rows)
+    }
+
+    /// Hears of changes to all that is configured about TPCs: their rows, the management VRF, and whether the
+    /// configuration is loaded. Read it after this returns. Needs a tokio runtime.
+    pub async fn tpc_changes(&self) -> Result<Changes, SonicError> {
+        let config = self.host.address(CONFIG)?.clone();
+        let keys = [config.key(TABLE, "*"), config.key(MANAGEMENT_VRF.0, MANAGEMENT_VRF.1)];
+        let channels = keys.iter().map(String::as_str).chain([INITIALIZED]);
+        Changes::subscribe(channels.map(|key| Channel::of(&config, key)).collect()).await
     }
 
     /// Writes what is configured of a TPC: these fields and no others.

@@ -103,6 +103,9 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     /// Make what runs agree with CONFIG_DB TPC, and the management VRF's rule with the configuration
     #[command(hide = true)]
     Apply,
+    /// As apply, again after each change, until nothing is installed: what tpcm-apply.service does
+    #[command(hide = true)]
+    Watch,
     /// Run a container until it ends: the main process of its unit
     #[command(hide = true)]
     Run(Name),

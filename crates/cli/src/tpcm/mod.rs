@@ -86,6 +86,7 @@ async fn carry_out(args: &Tpcm, verb: &TpcmVerb) -> Result<ExitCode, CliError> {
         TpcmVerb::Save(save) => self::save(args, save).await?,
         TpcmVerb::Restore => print::reports(&open(false).await?.restore().await?, format),
         TpcmVerb::Apply => print::reports(&open(false).await?.apply().await?, format),
+        TpcmVerb::Watch => open(false).await?.watch().await?,
         TpcmVerb::Stop(name) => open(false).await?.stop(&parse(name)?).await?,
         TpcmVerb::Export(export) => self::export(args, export).await?,
         TpcmVerb::Import { file, consent } => {

@@ -2,14 +2,33 @@
 //!
 //! A TPC lives without them: a database that is away, as early at boot, costs a warning and nothing else.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use switchyard_core::FeatureName;
 use switchyard_core::tpc::{Asked, Disk, Memory, TpcName};
 use switchyard_sonic::{Fields, SonicError, Switch};
+use tokio::time::sleep;
 
 use super::api::Report;
 use super::record::Record;
 use super::services::Services;
 use super::{OpsError, Tpcm};
+
+/// A configuration that is being written counts when nothing was heard of it for so long (DESIGN.md section 4).
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A database that is away is asked again after so long.
+const DATABASE_RETRY: Duration = Duration::from_secs(30);
+
+/// Which rows are acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// Every one; a container that its row wants and that is down is started.
+    All,
+    /// Those that say something else than what is recorded.
+    ThatDiffer,
+}
 
 impl<S: Services> Tpcm<S> {
     fn databases(&self) -> Option<Result<Switch, SonicError>> {
@@ -79,6 +98,50 @@ impl<S: Services> Tpcm<S> {
     /// is changes nothing, and is the error of this call after all others were seen to.
     pub async fn apply(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
+        self.apply_rows(Rows::All, &mut BTreeSet::new()).await
+    }
+
+    /// As [`Tpcm::apply`] now and after each change of the rows or of the management VRF, until nothing is installed any
+    /// more. Holds the lock only while it acts, and starts nothing that an operator has stopped and no row speaks of.
+    pub async fn watch(&mut self) -> Result<(), OpsError> {
+        let Some(paths) = self.settings.sonic.clone() else { return Ok(()) };
+        let mut said = BTreeSet::new();
+        let mut rows = Rows::All;
+        loop {
+            // Heard from before the look, so that no change falls in between.
+            let changes = match Switch::open(paths.clone()) {
+                Ok(switch) => switch.tpc_changes().await.ok(),
+                Err(_) => None,
+            };
+            if rows == Rows::All {
+                self.begin().await?;
+            }
+            // What is wrong with a row was said there.
+            if let Err(OpsError::Switch(error)) = self.apply_rows(rows, &mut said).await {
+                let text = format!("the rows of TPC cannot be followed: {error}");
+                if !said.contains(&text) {
+                    tracing::warn!("{text}");
+                    said.insert(text);
+                }
+            }
+            rows = Rows::ThatDiffer;
+            self.lock = None;
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+            if self.names()?.is_empty() {
+                return Ok(());
+            }
+            match changes {
+                Some(mut changes) => {
+                    let _ = changes.next().await;
+                    sleep(SETTLE).await;
+                }
+                None => sleep(DATABASE_RETRY).await,
+            }
+        }
+    }
+
+    /// `said` has the complaints of the look before; each is logged once, as long as it lasts.
+    async fn apply_rows(&mut self, rows: Rows, said: &mut BTreeSet<String>) -> Result<Vec<Report>, OpsError> {
         let Some(opened) = self.databases() else { return Ok(Vec::new()) };
         let mut switch = opened?;
         if !switch.config_initialized()? {
@@ -86,29 +149,41 @@ impl<S: Services> Tpcm<S> {
             return Ok(Vec::new());
         }
         let mut reports = Vec::new();
+        let mut complaints = BTreeSet::new();
         let mut first_failure = None;
         for (key, fields) in switch.tpc_configs()? {
-            let Some(record) = TpcName::parse(&key).ok().map(|name| self.record(&name)) else {
-                tracing::warn!("CONFIG_DB TPC|{key}: no third-party container can be called that");
+            let Ok(name) = TpcName::parse(&key) else {
+                complaints
+                    .insert(format!("CONFIG_DB TPC|{key}: no third-party container can be called that"));
                 continue;
             };
-            let Ok(record) = record else {
-                tracing::warn!("CONFIG_DB TPC|{key}: it is not installed; a row installs nothing");
+            let Some(record) = Record::load(&self.layout, &name)? else {
+                complaints
+                    .insert(format!("CONFIG_DB TPC|{key}: it is not installed; a row installs nothing"));
                 continue;
             };
-            match self.apply_one(&record, &fields).await {
+            match self.apply_one(rows, &record, &fields).await {
                 Ok(report) => reports.extend(report),
                 Err(error) => {
-                    tracing::error!("CONFIG_DB TPC|{key}: {error}");
+                    complaints.insert(format!("CONFIG_DB TPC|{key}: {error}"));
                     first_failure.get_or_insert(error);
                 }
             }
         }
+        for complaint in complaints.difference(said) {
+            tracing::error!("{complaint}");
+        }
+        *said = complaints;
         self.put_vrf_right();
         first_failure.map_or(Ok(reports), Err)
     }
 
-    async fn apply_one(&mut self, record: &Record, fields: &Fields) -> Result<Option<Report>, OpsError> {
+    async fn apply_one(
+        &mut self,
+        rows: Rows,
+        record: &Record,
+        fields: &Fields,
+    ) -> Result<Option<Report>, OpsError> {
         let asked = Asked {
             cpu: parsed(fields, "cpu")?,
             memory: parsed::<Memory>(fields, "memory")?,
@@ -118,6 +193,12 @@ impl<S: Services> Tpcm<S> {
         // A row that asks for too much changes nothing at all.
         let mut wished = record.current.clone();
         wished.limits = asked.over(wished.limits);
+        if rows == Rows::ThatDiffer {
+            if wanted == record.enabled && wished.limits == record.current.limits {
+                return Ok(None);
+            }
+            self.begin().await?;
+        }
         if wanted {
             self.admitted(&record.name, &wished)?;
         }

@@ -20,6 +20,7 @@
 //! tpcm.export(&name, &file) / export_all(&file) / import(&file)
 //! tpcm.verify() -> Verified,  tpcm.prune() -> Pruned
 //! tpcm.apply()                            -> Vec<Report>     // CONFIG_DB TPC rows: enable, disable, limits
+//! tpcm.watch()                                               // the same after each change of the rows
 //! tpcm.run(&name) -> exit code,  tpcm.stop(&name)            // what the unit calls: hidden verbs `tpcm run NAME`, `tpcm stop NAME`
 //! tpcm.vrf()                              // the ip rule of the management VRF put right
 //! ```

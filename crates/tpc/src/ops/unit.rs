@@ -32,6 +32,7 @@ pub(super) fn render(name: &TpcName, after: &[String], stop: Duration, binary: &
 Description=Third-party container {name}
 Documentation=man:tpcm(1)
 Requires=docker.service
+Wants=tpcm-apply.service
 After=docker.service tpcm.service{features}
 StartLimitIntervalSec=600
 StartLimitBurst=10

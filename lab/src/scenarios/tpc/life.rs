@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{clean, code, long_story, make_file, refused, runs, show, story, tell, tpcm};
+use super::{clean, code, make_file, refused, runs, show, story, tell, tpcm};
 use crate::scenario::Scenario;
 use crate::switch::{Boot, Switch, User};
 
@@ -18,7 +18,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 15, lists all containers", list),
     story("tpcm: case 16, systemctl starts, stops and restarts a container", systemctl),
     story("tpcm: a second one waits for the lock, or says who holds it", lock),
-    long_story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
+    story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
+    story("tpcm: the management VRF's rule is there while the VRF and a container are", management_vrf),
 ];
 
 /// What a container may take to come up or go down.
@@ -26,9 +27,12 @@ const SOON: Duration = Duration::from_secs(30);
 
 fn service(switch: &Switch) -> Result<()> {
     clean(switch)?;
-    for unit in ["tpcm.service", "tpcm-next-boot.path", "tpcm-apply.service"] {
+    for unit in ["tpcm.service", "tpcm-next-boot.path"] {
         switch.wait_text(&format!("systemctl is-active {unit}"), "active", SOON)?;
     }
+    // Nobody follows the rows of containers that there are not.
+    switch.ok("systemctl start tpcm-apply.service")?;
+    switch.wait_text("systemctl is-active tpcm-apply.service || true", "inactive", SOON)?;
     let since = switch.now()?;
     switch.ok("systemctl restart tpcm.service")?;
     let errors = switch.journal_of(&since, "--unit=tpcm --priority=warning")?;
@@ -262,7 +266,7 @@ fn lock(switch: &Switch) -> Result<()> {
 
 fn rows(switch: &Switch) -> Result<()> {
     let row = |fields: &str| {
-        switch.ok(&format!("sonic-db-cli CONFIG_DB HSET 'TPC|story' {fields} > /dev/null && tpcm apply"))
+        switch.ok(&format!("sonic-db-cli CONFIG_DB HSET 'TPC|story' {fields} > /dev/null")).map(drop)
     };
     let told = tell(switch, || {
         let file = make_file(switch, "", "1")?;
@@ -271,20 +275,59 @@ fn rows(switch: &Switch) -> Result<()> {
         ensure!(state == "enabled", "the row says {state}");
         let state = switch.ok("sonic-db-cli STATE_DB HGET 'TPC|story' state")?;
         ensure!(state == "running", "STATE_DB says {state}");
+        // Whoever wrote the row has to run nothing.
+        switch.wait_text("systemctl is-active tpcm-apply.service", "active", SOON)?;
         row("state disabled")?;
         switch.wait_text("docker inspect --format '{{.State.Running}}' story", "false", SOON)?;
         row("state enabled cpu 40% memory 96M")?;
+        switch.wait_text("docker inspect --format '{{.HostConfig.Memory}}' story", "100663296", SOON)?;
         switch.wait_text("systemctl is-active story.service", "active", SOON)?;
-        let memory = switch.ok("docker inspect --format '{{.HostConfig.Memory}}' story")?;
-        ensure!(memory == "100663296", "the row's memory became {memory}");
+        // What an operator has stopped stays so, whatever another row says.
+        switch.ok("systemctl stop story.service")?;
         // It enables and limits; it does not make.
-        switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story-b' state enabled image story:1 > /dev/null; tpcm apply; true")?;
+        let since = switch.now()?;
+        switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story-b' state enabled image story:1 > /dev/null")?;
+        switch.wait_until("the row of nothing is told of", SOON, || {
+            Ok(switch.journal_of(&since, "--unit=tpcm-apply")?.contains("TPC|story-b: it is not installed"))
+        })?;
         ensure!(!switch.sh("docker inspect story-b")?.success(), "a row installed a container");
-        let more =
-            switch.sh("sonic-db-cli CONFIG_DB HSET 'TPC|story' memory 900G > /dev/null; tpcm apply")?;
+        let active = switch.sh("systemctl is-active story.service")?;
+        ensure!(active.text() == "inactive", "a row of another started story: {}", active.text());
+        switch.ok("systemctl start story.service")?;
+        row("memory 900G")?;
+        let more = switch.sh("tpcm apply")?;
         ensure!(more.status == code::LIMITS, "a row that asks for too much: {} {}", more.status, more.stderr);
         runs(switch, "story", "1")
     });
     switch.ok("sonic-db-cli CONFIG_DB DEL 'TPC|story' 'TPC|story-b'")?;
+    told
+}
+
+fn management_vrf(switch: &Switch) -> Result<()> {
+    // ifupdown2 names the table so where SONiC has made the VRF.
+    const TABLE: &str = "/etc/iproute2/rt_tables.d/story.conf";
+    const RULE: &str = "ip rule show pref 32768; ip -6 rule show pref 32768";
+    let configured = |fields: &str| switch.ok(&format!("sonic-db-cli CONFIG_DB {fields} > /dev/null"));
+    switch.ok(&format!("mkdir -p $(dirname {TABLE}) && echo 5000 mgmt > {TABLE}"))?;
+    let there = "32768:\tfrom all lookup mgmt\n32768:\tfrom all lookup mgmt";
+    let told = tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y"))?;
+        switch.wait_text("systemctl is-active tpcm-apply.service", "active", SOON)?;
+        switch.wait_text(RULE, "", SOON)?;
+        configured("HSET 'MGMT_VRF_CONFIG|vrf_global' mgmtVrfEnabled true")?;
+        switch.wait_text(RULE, there, SOON)?;
+        configured("HSET 'MGMT_VRF_CONFIG|vrf_global' mgmtVrfEnabled false")?;
+        switch.wait_text(RULE, "", SOON)?;
+        configured("HSET 'MGMT_VRF_CONFIG|vrf_global' mgmtVrfEnabled true")?;
+        switch.wait_text(RULE, there, SOON)?;
+        // The kernel forgets it at every boot, where the container's start puts it right.
+        switch.ok("ip rule del pref 32768; ip -6 rule del pref 32768; systemctl restart story.service")?;
+        switch.wait_text(RULE, there, SOON)?;
+        tpcm(switch, "uninstall story --purge -y")?;
+        switch.wait_text(RULE, "", SOON)
+    });
+    configured("DEL 'MGMT_VRF_CONFIG|vrf_global'")?;
+    switch.ok(&format!("rm {TABLE}"))?;
     told
 }
