@@ -21,6 +21,14 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// A database that is away is asked again after so long.
 const DATABASE_RETRY: Duration = Duration::from_secs(30);
 
+/// What a row asks of a TPC.
+struct Wish {
+    record: Record,
+    enabled: bool,
+    /// New ones, if they are others than those recorded.
+    limits: Option<Asked>,
+}
+
 /// Which rows are acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
@@ -113,11 +121,8 @@ impl<S: Services> Tpcm<S> {
                 Ok(switch) => switch.tpc_changes().await.ok(),
                 Err(_) => None,
             };
-            if rows == Rows::All {
-                self.begin().await?;
-            }
             // What is wrong with a row was said there.
-            if let Err(OpsError::Switch(error)) = self.apply_rows(rows, &mut said).await {
+            if let Err(OpsError::Switch(error)) = self.follow(rows, &mut said).await {
                 let text = format!("the rows of TPC cannot be followed: {error}");
                 if !said.contains(&text) {
                     tracing::warn!("{text}");
@@ -140,7 +145,22 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// `said` has the complaints of the look before; each is logged once, as long as it lasts.
+    /// One look. Without the lock it tells whether there is anything to do, since most changes of the rows are our own.
+    async fn follow(&mut self, rows: Rows, said: &mut BTreeSet<String>) -> Result<(), OpsError> {
+        let Some(opened) = self.databases() else { return Ok(()) };
+        let idle = |judged: Result<Option<Wish>, OpsError>| matches!(judged, Ok(None));
+        let nothing_to_do =
+            opened?.tpc_configs()?.iter().all(|(key, fields)| idle(self.judge(rows, key, fields)));
+        if nothing_to_do {
+            said.clear();
+            self.put_vrf_right();
+            return Ok(());
+        }
+        self.begin().await?;
+        self.apply_rows(rows, said).await.map(drop)
+    }
+
+    /// With the lock. `said` has the complaints of the look before; each is logged once, as long as it lasts.
     async fn apply_rows(&mut self, rows: Rows, said: &mut BTreeSet<String>) -> Result<Vec<Report>, OpsError> {
         let Some(opened) = self.databases() else { return Ok(Vec::new()) };
         let mut switch = opened?;
@@ -152,21 +172,19 @@ impl<S: Services> Tpcm<S> {
         let mut complaints = BTreeSet::new();
         let mut first_failure = None;
         for (key, fields) in switch.tpc_configs()? {
-            let Ok(name) = TpcName::parse(&key) else {
-                complaints
-                    .insert(format!("CONFIG_DB TPC|{key}: no third-party container can be called that"));
-                continue;
+            let done = match self.judge(rows, &key, &fields) {
+                Ok(None) => continue,
+                Ok(Some(wish)) => self.fulfil(&wish).await,
+                Err(error) => Err(error),
             };
-            let Some(record) = Record::load(&self.layout, &name)? else {
-                complaints
-                    .insert(format!("CONFIG_DB TPC|{key}: it is not installed; a row installs nothing"));
-                continue;
-            };
-            match self.apply_one(rows, &record, &fields).await {
+            match done {
                 Ok(report) => reports.extend(report),
                 Err(error) => {
                     complaints.insert(format!("CONFIG_DB TPC|{key}: {error}"));
-                    first_failure.get_or_insert(error);
+                    // A row may be there before what it is about.
+                    if !matches!(error, OpsError::NotInstalled(_)) {
+                        first_failure.get_or_insert(error);
+                    }
                 }
             }
         }
@@ -178,37 +196,37 @@ impl<S: Services> Tpcm<S> {
         first_failure.map_or(Ok(reports), Err)
     }
 
-    async fn apply_one(
-        &mut self,
-        rows: Rows,
-        record: &Record,
-        fields: &Fields,
-    ) -> Result<Option<Report>, OpsError> {
+    /// What a row asks for, if anything is to be done about it; or why it cannot be done.
+    fn judge(&self, rows: Rows, key: &str, fields: &Fields) -> Result<Option<Wish>, OpsError> {
+        let name = TpcName::parse(key).map_err(|error| bad_row("name", &error))?;
+        let record = self.record(&name)?;
         let asked = Asked {
             cpu: parsed(fields, "cpu")?,
             memory: parsed::<Memory>(fields, "memory")?,
             disk: parsed::<Disk>(fields, "disk")?,
         };
-        let wanted = fields.get("state").is_none_or(|state| state.trim().eq_ignore_ascii_case("enabled"));
+        let enabled = fields.get("state").is_none_or(|state| state.trim().eq_ignore_ascii_case("enabled"));
+        let limits = (asked.over(record.current.limits) != record.current.limits).then_some(asked);
+        let differs = limits.is_some() || enabled != record.enabled;
+        Ok((rows == Rows::All || differs).then_some(Wish { record, enabled, limits }))
+    }
+
+    async fn fulfil(&mut self, wish: &Wish) -> Result<Option<Report>, OpsError> {
+        let record = &wish.record;
         // A row that asks for too much changes nothing at all.
-        let mut wished = record.current.clone();
-        wished.limits = asked.over(wished.limits);
-        if rows == Rows::ThatDiffer {
-            if wanted == record.enabled && wished.limits == record.current.limits {
-                return Ok(None);
+        if wish.enabled {
+            let mut wished = record.current.clone();
+            if let Some(asked) = &wish.limits {
+                wished.limits = asked.over(wished.limits);
             }
-            self.begin().await?;
-        }
-        if wanted {
             self.admitted(&record.name, &wished)?;
         }
         // First, since whatever records new limits writes the row as well, with the state that is recorded.
-        self.enable(&record.name, wanted).await?;
-        let mut report = None;
-        if wished.limits != record.current.limits {
-            report = Some(self.resources_locked(&record.name, asked).await?);
+        self.enable(&record.name, wish.enabled).await?;
+        match wish.limits {
+            Some(asked) => self.resources_locked(&record.name, asked).await.map(Some),
+            None => Ok(None),
         }
-        Ok(report)
     }
 
     /// Lets a TPC run, now and at every boot, or keeps it from it. May be done again after a crash anywhere in it.
@@ -247,9 +265,13 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
     let Some(text) = fields.get(field).map(|text| text.trim()).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    text.parse().map(Some).map_err(|error: T::Err| OpsError::Damaged {
+    text.parse().map(Some).map_err(|error| bad_row(field, &error))
+}
+
+fn bad_row(field: &str, error: &impl std::fmt::Display) -> OpsError {
+    OpsError::Damaged {
         path: format!("CONFIG_DB TPC {field}").into(),
         why: error.to_string(),
         hint: "correct it with: config tpcm",
-    })
+    }
 }

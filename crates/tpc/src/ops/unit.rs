@@ -33,7 +33,7 @@ Description=Third-party container {name}
 Documentation=man:tpcm(1)
 Requires=docker.service
 Wants=tpcm-apply.service
-After=docker.service tpcm.service{features}
+After=docker.service dbus.service tpcm.service{features}
 StartLimitIntervalSec=600
 StartLimitBurst=10
 
@@ -66,7 +66,7 @@ mod tests {
         let after = ["swss".to_owned(), "bgp".to_owned()];
         let text = render(&name, &after, Duration::from_mins(1), Path::new("/usr/bin/tpcm"));
         for line in [
-            "After=docker.service tpcm.service swss.service bgp.service",
+            "After=docker.service dbus.service tpcm.service swss.service bgp.service",
             "ExecStart=/usr/bin/tpcm run web",
             "ExecStopPost=/usr/bin/tpcm stop web",
             "TimeoutStopSec=90",

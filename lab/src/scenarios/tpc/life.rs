@@ -288,7 +288,9 @@ fn rows(switch: &Switch) -> Result<()> {
         let since = switch.now()?;
         switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story-b' state enabled image story:1 > /dev/null")?;
         switch.wait_until("the row of nothing is told of", SOON, || {
-            Ok(switch.journal_of(&since, "--unit=tpcm-apply")?.contains("TPC|story-b: it is not installed"))
+            Ok(switch
+                .journal_of(&since, "--unit=tpcm-apply")?
+                .contains("TPC|story-b: there is no third-party container"))
         })?;
         ensure!(!switch.sh("docker inspect story-b")?.success(), "a row installed a container");
         let active = switch.sh("systemctl is-active story.service")?;
