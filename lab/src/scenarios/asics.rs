@@ -71,7 +71,8 @@ fn one_alone(switch: &Switch) -> Result<()> {
     switch.hold_starts("bgp@1.service")?;
     let returned = switch.ok_as(
         User::Admin,
-        "container wait bgp1 & wait=$!; sleep 0.3; lab-payload send bgp0 log hello > /dev/null; kill -0 $wait && \
+        "container wait bgp1 & wait=$!; until ls -l /proc/$wait/fd | grep -q bgp1.lock; do sleep 0.05; done; \
+         lab-payload send bgp0 log hello > /dev/null; kill -0 $wait && \
          lab-payload send bgp1 crash 3 > /dev/null; timeout 5 tail --pid=$wait --follow /dev/null; wait $wait; echo $?",
     )?;
     ensure!(returned == "255", "bgp1 ended with 3: wait returned {returned}");

@@ -226,10 +226,12 @@ fn parts_are_missing(switch: &Switch) -> Result<()> {
 fn run_is_full(switch: &Switch) -> Result<()> {
     switch.ok("systemctl stop telemetry")?;
     let before = snapshot(switch)?;
-    let full = switch.sh("mount -o remount,size=$(df --output=used -k /run | tail -1 | tr -d ' ')k /run; container start telemetry");
+    // What another process frees meanwhile must not be enough for us.
+    let full = switch.sh("mount -o remount,size=$(df --output=used -k /run | tail -1 | tr -d ' ')k /run
+         dd if=/dev/zero of=/run/filler bs=4096 2> /dev/null; container start telemetry");
     // Read-only questions are answered all the same.
     let asked = switch.sh("container id snmp && container list -o json | jq -e length > /dev/null");
-    switch.ok("mount -o remount,size=50% /run")?;
+    switch.ok("rm -f /run/filler; mount -o remount,size=50% /run")?;
     let locks = switch.sh("unshare --mount bash -c 'mount -t tmpfs -o nr_inodes=1 none /run/switchyard; container start telemetry'");
     let after = snapshot(switch)?;
     switch.ok("systemctl reset-failed telemetry; systemctl start telemetry")?;

@@ -119,8 +119,10 @@ fn survive_each_other(node: &Node<'_>) -> Result<()> {
 
     node.switch.reboot(Boot::Cold)?;
     node.wait_serves()?;
+    // Until the kubelet has told of the new one, the API server tells of the one of before the reboot.
+    node.switch
+        .wait_until("the pod's new container is told of", POD_MAX, || Ok(node.container()? != before))?;
     let after = node.container()?;
-    ensure!(after != before, "the container of before the reboot is still told of");
 
     Part::ALL.into_iter().rev().try_for_each(|part| node.cluster.stop(part))?;
     node.switch.reboot(Boot::Cold)?;

@@ -58,7 +58,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// featured does within this time what it is told.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Databases of our own, on a private socket below a root of their own.
 struct Private<'a> {

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::switch::Switch;
 
-/// What a feature may take to come up or go down once it has been told to, on a busy machine.
-pub(super) const SOON: Duration = Duration::from_secs(20);
+/// What a feature may take to come up or go down once it has been told to, on a machine that compiles meanwhile.
+pub(super) const SOON: Duration = Duration::from_mins(1);
 
 /// The features of the lab whose wish is to run, as containers are called on a switch with one ASIC.
 pub(super) const ENABLED: [&str; 5] = ["swss", "bgp", "lldp", "snmp", "telemetry"];

@@ -1,10 +1,11 @@
 //! The way home: what happens when a pod that ran is gone, must go, or is forgotten by the rows.
 
 use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::pod::{NEWER, PATIENCE, SOON, Stage, in_both_tiers};
+use super::pod::{NEWER, PATIENCE, SOON, Stage, TIERS, in_both_tiers, with_patience};
 use crate::scenario::{Scenario, SwitchKind};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -18,7 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "a pod that the kubelet starts again in time goes on without the local image in between",
         switch: SwitchKind::SingleAsic,
         long: false,
-        run: |switch| in_both_tiers(switch, pod_comes_again),
+        run: |switch| with_patience(switch, &TIERS, LONG_PATIENCE, pod_comes_again),
     },
     Scenario {
         name: "no_fallback_to_local keeps the local image out if it is true, and lets it in if it is false",
@@ -46,16 +47,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// So long that no busy machine reaches it.
+const LONG_PATIENCE: Duration = Duration::from_mins(2);
+
 fn pod_dies(stage: &Stage<'_>) -> Result<()> {
     let (switch, feature) = (stage.switch, stage.feature);
+    let unit = format!("{feature}.service");
     let pod = stage.pod_in_charge()?;
+    switch.hold_starts(&unit)?;
     pod.dies()?;
     // The truth at once, by the wait that watched it; then systemd restarts the unit, and it waits for the next pod.
     stage.row_becomes("none - stopped down true")?;
-    stage.row_becomes("none - stopped up true")?;
-    switch.wait_text(&format!("systemctl is-active {feature} || true"), "active", SOON)?;
     ensure!(!switch.serves(feature)?, "nobody should run yet");
-
+    switch.let_start(&unit)?;
     stage.row_becomes(&format!("local {feature} none up true"))?;
     stage.runs_locally()?;
     let gap = stage.gap_ms()?;
@@ -97,6 +101,8 @@ fn fallback_is_forbidden(stage: &Stage<'_>) -> Result<()> {
     stage.is_in_charge(&pod)?;
     pod.dies()?;
     stage.row_becomes("none - stopped up true")?;
+    // The row is written before the unit's main process is there.
+    switch.wait_text(&format!("systemctl is-active {feature} || true"), "active", SOON)?;
     let waiting = switch.ok(&unit)?;
     // Only time can show that time changes nothing.
     sleep(PATIENCE * 2);

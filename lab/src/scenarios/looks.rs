@@ -1,9 +1,11 @@
 //! What people and programs see: JSON with known keys, and answers that are true whoever runs the feature.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::pod::{LOCAL, NEWER, Stage, in_tiers};
+use super::pod::{LOCAL, NEWER, Stage, with_patience};
 use super::refusal::{difference, snapshot};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
@@ -25,7 +27,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "status, list and explain say what is true of a pod, running and gone",
         switch: SwitchKind::SingleAsic,
         long: false,
-        run: |switch| in_tiers(switch, &["telemetry"], pod_truth),
+        // What is said while a pod is waited for is looked at several times.
+        run: |switch| with_patience(switch, &["telemetry"], Duration::from_mins(10), pod_truth),
     },
 ];
 

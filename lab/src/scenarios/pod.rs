@@ -13,7 +13,7 @@ use crate::switch::Switch;
 pub(super) const TIERS: [&str; 2] = ["snmp", "telemetry"];
 
 /// What a step may take on a busy machine; Docker's own grace of 10 s for a container that hangs is in it.
-pub(super) const SOON: Duration = Duration::from_secs(25);
+pub(super) const SOON: Duration = Duration::from_mins(1);
 
 /// `revert_to_local_on_wait_seconds` of these stories.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
@@ -35,10 +35,20 @@ pub(super) fn in_tiers(
     features: &[&'static str],
     story: fn(&Stage<'_>) -> Result<()>,
 ) -> Result<()> {
+    with_patience(switch, features, PATIENCE, story)
+}
+
+/// As [`in_tiers`], with another time after which a pod that is gone is given up.
+pub(super) fn with_patience(
+    switch: &Switch,
+    features: &[&'static str],
+    patience: Duration,
+    story: fn(&Stage<'_>) -> Result<()>,
+) -> Result<()> {
     // What happens without the agent is to be seen.
     switch.ok("systemctl stop ctrmgrd")?;
     server(switch, true)?;
-    let knobs = format!("{{\"revert_to_local_on_wait_seconds\": {}}}", PATIENCE.as_secs());
+    let knobs = format!("{{\"revert_to_local_on_wait_seconds\": {}}}", patience.as_secs());
     switch.write(KNOBS, &knobs)?;
     let told = thread::scope(|scope| {
         let tellers: Vec<_> = features
@@ -84,7 +94,8 @@ impl Stage<'_> {
     fn home(&self) -> Result<()> {
         let feature = self.feature;
         self.switch.ok(&format!(
-            "docker ps --all --quiet --filter label=io.kubernetes.container.name={feature} | xargs -r docker rm --force
+            "rm -f /run/lab-held/{feature}.service
+             docker ps --all --quiet --filter label=io.kubernetes.container.name={feature} | xargs -r docker rm --force
              docker ps --all --quiet --filter name=k8s_POD_{feature}- | xargs -r docker rm --force
              sonic-db-cli CONFIG_DB HSET 'FEATURE|{feature}' set_owner local
              sonic-db-cli CONFIG_DB HDEL 'FEATURE|{feature}' no_fallback_to_local"

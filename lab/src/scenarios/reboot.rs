@@ -71,6 +71,8 @@ fn fast(switch: &Switch) -> Result<()> {
 
 fn killed(switch: &Switch, boot: Boot, name: &str) -> Result<()> {
     let before = before(switch)?;
+    // As on a real switch: the reboot script kills lldp, and stops its unit only then.
+    switch.drop_in("lldp.service", "[Service]\nRestartSec=30\n")?;
     switch.reboot(boot)?;
     ensure!(boot_type(switch)?.ends_with(&format!("SONIC_BOOT_TYPE={name}")), "this was no {name} boot");
     // Killed, so the payload had no time to note that it ended.

@@ -1,7 +1,5 @@
 //! Features are started, stopped, restarted and killed, by every way there is to ask for it.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 
 use super::facts::{SOON, down, expect, facts, local, property, run, wait_another_run, wait_for, wait_local};
@@ -136,16 +134,17 @@ fn control_script(switch: &Switch) -> Result<()> {
     ensure!(admin("container id lldp")?.is_empty(), "nobody runs lldp: its id is an empty line");
 
     admin("/usr/bin/lldp.sh start")?;
-    wait_for(switch, "lldp", &unit_off(local("lldp")), Duration::from_secs(10))?;
+    wait_for(switch, "lldp", &unit_off(local("lldp")), SOON)?;
     ensure!(admin("container id lldp")? == "lldp", "the local copy is called like its feature");
 
     // Killed from outside, ended in order, crashed: what `wait` returns is what docker-rs returned (SONIC.md 3.7).
     for (end, code) in [("container kill lldp", 0), ("container stop lldp", 0), (CRASH, 255)] {
         admin("container start lldp")?;
-        wait_for(switch, "lldp", &unit_off(local("lldp")), Duration::from_secs(10))?;
+        wait_for(switch, "lldp", &unit_off(local("lldp")), SOON)?;
         let before = run(switch, "lldp")?;
         let returned = admin(&format!(
-            "container wait lldp & wait=$!; sleep 0.2; kill -0 $wait && {end} > /dev/null; \
+            "container wait lldp & wait=$!; until ls -l /proc/$wait/fd | grep -q lldp.lock; do sleep 0.05; done; \
+             {end} > /dev/null; \
              timeout 5 tail --pid=$wait --follow /dev/null; wait $wait; echo $?"
         ))?;
         ensure!(returned == code.to_string(), "after `{end}` wait returned {returned} instead of {code}");

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::facts::run;
 use super::pod::SOON;
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::{Boot, Moment, Switch};
@@ -46,11 +47,14 @@ fn whole_life(switch: &Switch) -> Result<()> {
                 _ => runs_locally(switch, feature)?,
             }
         }
-        switch.payload(feature, "crash 1")?;
-        switch.wait_gone(feature)?;
-        runs_locally(switch, feature)?;
-        switch.ok(&format!("docker kill {feature}"))?;
-        runs_locally(switch, feature)?;
+        for end in [format!("lab-payload send {feature} crash 1"), format!("docker kill {feature}")] {
+            let before = run(switch, feature)?;
+            switch.ok(&end)?;
+            switch
+                .wait_until(&format!("{feature} runs anew"), SOON, || Ok(run(switch, feature)? != before))?;
+            switch.wait_text(&format!("systemctl is-active {feature} || true"), "active", SOON)?;
+            runs_locally(switch, feature)?;
+        }
         for question in ["status", "explain", "logs"] {
             let told = switch.ok(&format!("system service {question} {feature}"))?;
             ensure!(!speaks_of_kubernetes(&told), "{question} speaks of Kubernetes: {told}");

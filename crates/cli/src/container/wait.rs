@@ -16,7 +16,7 @@ use switchyard_core::{
 use switchyard_engine::{Container, Ended, EngineError};
 use switchyard_sonic::{Changes, Switch};
 use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::CliError;
 use switchyard_host::TrackLock;
@@ -160,6 +160,7 @@ impl Watcher {
         let id = engine_name(&self.instance, &copy);
         self.repair(&view, &copy, repair).await?;
         let version = self.record_version(&copy).await?;
+        debug!(feature = %self.instance, container = %id, "watching until it ends");
         let ended = loop {
             tokio::select! {
                 ended = self.host.engine.wait_end(&id) => match ended {

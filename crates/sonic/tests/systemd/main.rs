@@ -55,11 +55,14 @@ async fn a_job_that_fails_is_told_by_systemds_word_for_it() {
 
 #[tokio::test]
 async fn a_deadline_ends_the_waiting_and_not_the_job() {
-    let (_systemd, units) = Systemd::with(&[("slow.service", SLOW)]).await;
+    let waits = "[Service]\nExecStartPre=/bin/sh -c 'until [ -e %h/go ]; do sleep 0.1; done'\n\
+                 ExecStart=/bin/sleep 1000\n";
+    let (systemd, units) = Systemd::with(&[("slow.service", waits)]).await;
     let hasty = units.clone().deadline(Duration::from_millis(100));
     let error = hasty.start("slow.service").await.unwrap_err();
     assert_eq!(error.to_string(), "the job to start slow.service took longer than 100ms");
     assert_eq!(units.status("slow.service").await.unwrap().unit(), Unit::Busy);
+    systemd.touch("go");
     assert!(units.wait_active("slow.service", true, SOON).await.unwrap());
 }
 
@@ -153,7 +156,7 @@ async fn who_would_stop_too_is_what_then_stops() {
 #[tokio::test]
 async fn a_unit_that_systemd_restarts_by_itself_is_waited_for() {
     let crashes = "[Unit]\nStartLimitBurst=1000\n[Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\n\
-                   RestartSec=1\nExecStart=/bin/sh -c '[ -e %h/go ]'\n";
+                   RestartSec=4\nExecStart=/bin/sh -c '[ -e %h/go ]'\n";
     let (systemd, units) = Systemd::with(&[("c.service", crashes)]).await;
     assert_eq!(units.start("c.service").await.unwrap(), JobOutcome::Failed("failed".into()));
     assert_eq!(units.status("c.service").await.unwrap().unit(), Unit::WillRestart);

@@ -39,7 +39,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "a pod that starts and never gets ready has failed, and the local image is back",
         switch: SwitchKind::InCluster,
         long: false,
-        run: |switch| as_member(switch, |member| in_both_tiers(member, never_ready)),
+        run: |switch| {
+            // So long that the pod is surely seen in charge before it is given up.
+            let knobs = KNOBS.replace("\"pod_ready_seconds\": 10", "\"pod_ready_seconds\": 30");
+            with_knobs(switch, &knobs, |member| in_both_tiers(member, never_ready))
+        },
     },
     Scenario {
         name: "when a pod that ran crashes later, the local image is back without waiting for another",
@@ -84,7 +88,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// What `KNOBS` lets pass before the local image steps in, and what a busy machine adds.
-const PATIENCE_MS: std::ops::RangeInclusive<u64> = 5_500..=14_000;
+const PATIENCE_MS: std::ops::RangeInclusive<u64> = 5_500..=30_000;
 
 const FAILED_LATELY: &str = "the version that asks failed here a short while ago: it is kept out for now";
 const BLOCKED: &str = "the version that asks failed here too often: it waits for system service accept";
@@ -98,8 +102,10 @@ fn manifest_removed(member: &Member<'_>, feature: &str) -> Result<()> {
     member.row_becomes(feature, "local none up true")?;
     member.tell_gap(feature, "until the local image was back, 6000 ms of them patience")?;
     member.gap_is(feature, PATIENCE_MS)?;
-    let history = member.history(feature)?;
-    ensure!(history.ends_with("PodNeverCame NoPodYet"), "unexpected history: {history}");
+    // Written once the container has been started, which may serve before.
+    member.switch.wait_until("the history says why", SOON, || {
+        Ok(member.history(feature)?.ends_with("PodNeverCame NoPodYet"))
+    })?;
 
     member.deliver(&Delivery::of(feature, NEWER))?;
     member.is_run_by_pod(feature, NEWER)
@@ -196,7 +202,8 @@ fn crashes_later(member: &Member<'_>, feature: &str) -> Result<()> {
     member.is_run_locally(feature, LOCAL)?;
     member.is_kept_out(feature, "FailedLately", FAILED_LATELY)?;
     member.tell_gap(feature, "after a pod that crashed")?;
-    member.gap_is(feature, 0..=5_000)?;
+    // Without the patience that a pod has which is only gone.
+    member.gap_is(feature, 0..=*PATIENCE_MS.start())?;
     member.switch.ok(&format!("system service accept {feature}"))?;
     member.is_run_by_pod(feature, NEWER)
 }

@@ -201,9 +201,14 @@ fn labels(member: &Member<'_>) -> Result<()> {
     };
     let told = switch.ok("sonic-db-cli CONFIG_DB HGET 'DEVICE_METADATA|localhost' hwsku")?;
     for key in ["sonic_version", "hwsku", "deployment_type", "worker.sonic/platform"] {
-        let row = switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' '{key}'"))?;
-        if key != "worker.sonic/platform" || !row.is_empty() {
-            ensure!(!row.is_empty(), "the switch does not say its {key}");
+        let mut row = String::new();
+        // The labels follow a moment after the switch is connected.
+        let told = switch.wait_until(&format!("the switch says its {key}"), SOON, || {
+            row = switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' '{key}'"))?;
+            Ok(!row.is_empty() || key == "worker.sonic/platform")
+        });
+        told?;
+        if !row.is_empty() {
             member.wait_label(key, &row)?;
         }
     }
@@ -275,7 +280,7 @@ fn server_away(member: &Member<'_>) -> Result<()> {
         ensure!(gap(4) >= gap(2) * 3 / 2, "it asks as often as before: {:?} after {:?}", gap(4), gap(2));
 
         let memory = || -> Result<u64> {
-            let kilobytes = "awk '/^Pss:/ { print $2 }' \"/proc/$(systemctl show --property MainPID --value ctrmgrd)/smaps_rollup\"";
+            let kilobytes = "awk '/^Pss_Anon:/ { print $2 }' \"/proc/$(systemctl show --property MainPID --value ctrmgrd)/smaps_rollup\"";
             Ok(switch.ok(kilobytes)?.parse()?)
         };
         let before = memory()?;

@@ -253,15 +253,17 @@ impl Member<'_> {
         })
     }
 
-    /// The one pod of a feature here, as the API server tells it; null if there is none.
+    /// The one pod of a feature here, as the API server tells it; null if there is none, or none that stays.
     pub(super) fn pod(&self, feature: &str) -> Result<Value> {
         let (app, node) = (
             format!("--selector=app={}", self.set_name(feature)),
             format!("spec.nodeName={}", self.switch.name()),
         );
         let list = ["--namespace=sonic", "get", "pods", &app, "--field-selector", &node, "--output=json"];
-        let mut list: Value = serde_json::from_str(&self.cluster.kubectl_ok(&list)?)?;
-        Ok(list.pointer_mut("/items/0").map(Value::take).unwrap_or_default())
+        let list: Value = serde_json::from_str(&self.cluster.kubectl_ok(&list)?)?;
+        let pods = list["items"].as_array().into_iter().flatten();
+        let mut staying = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        Ok(staying.next().cloned().unwrap_or_default())
     }
 
     /// Says who is to run a feature, as an operator does.
@@ -387,12 +389,28 @@ impl Member<'_> {
             self.cluster.kubectl_ok(&["--namespace=sonic", "delete", set, "--wait=false"])?;
         }
         self.cluster.kubectl_run(&["uncordon", "--selector", &here])?;
-        let pods = "docker ps --quiet --filter label=io.kubernetes.pod.namespace=sonic | wc -l";
-        self.switch.wait_text(pods, "0", SOON).with_context(|| {
+        let containers = "docker ps --quiet --filter label=io.kubernetes.pod.namespace=sonic | wc -l";
+        let gone = self.switch.wait_text(containers, "0", SOON);
+        // The next story would take an object that lingers for its own.
+        let gone = gone.and_then(|()| {
+            self.switch.wait_until("no pod is told of", SOON, || Ok(self.pods("name")?.is_empty()))
+        });
+        gone.with_context(|| {
             let kubelet = "journalctl --quiet --unit kubelet --lines 40 --no-pager --output short-precise";
             let kubelet = self.switch.ok(kubelet).unwrap_or_default();
-            format!("{}\n{kubelet}", self.now().unwrap_or_default())
+            let events = ["get", "events", "--namespace=sonic", "--sort-by=.lastTimestamp"];
+            let events = self.cluster.kubectl_ok(&events).unwrap_or_default();
+            let events: Vec<&str> = events.lines().rev().take(20).collect();
+            let (now, pods) = (self.now().unwrap_or_default(), self.pods("wide").unwrap_or_default());
+            format!("{now}\n{pods}\n{}\n{kubelet}", events.join("\n"))
         })
+    }
+
+    /// All pods of this switch, those on their way out too.
+    fn pods(&self, output: &str) -> Result<String> {
+        let node = format!("--field-selector=spec.nodeName={}", self.switch.name());
+        let output = format!("--output={output}");
+        self.cluster.kubectl_ok(&["get", "pods", "--namespace=sonic", "--ignore-not-found", &node, &output])
     }
 
     /// What a reader of a failed story wants to know.

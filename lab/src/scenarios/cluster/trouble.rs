@@ -296,6 +296,7 @@ fn flagged(member: &Member<'_>) -> Result<()> {
     ensure!(lives(member)? == before, "something was restarted amid a reboot");
     flag(false)?;
     member.switch.wait_text(KUBELET, "active", SOON)?;
+    member.wait_connected(true)?;
     member.is_run_locally("telemetry", LOCAL)?;
     member.is_run_by_pod("snmp", NEWER)?;
     ensure!(member.runs("snmp")? == before[0], "the kubelet's stop restarted a pod");

@@ -126,12 +126,13 @@ fn holds_for_others(member: &Member<'_>) -> Result<()> {
         said.starts_with("hold, it would restart") && said.contains("bgp.service"),
         "explain says {said:?}"
     );
-    let log = switch.journal_of(&since, "--identifier=switchyard")?;
-    let line = log.lines().find(|line| line.contains(HELD) && line.contains("with it would restart"));
-    ensure!(
-        line.is_some_and(|line| line.contains("bgp.service")),
-        "the log does not say whom it takes: {log}"
-    );
+    // Whom it takes is asked of systemd beside the agent's loop.
+    switch.wait_until("the log says whom it takes", SOON, || {
+        let log = switch.journal_of(&since, "--identifier=switchyard")?;
+        let mut lines =
+            log.lines().filter(|line| line.contains(HELD) && line.contains("with it would restart"));
+        Ok(lines.any(|line| line.contains("bgp.service")))
+    })?;
     ensure!(member.runs("swss")? == "0", "it was restarted for a version that is held");
 
     switch.ok("switchyard config feature update swss auto")?;
@@ -248,9 +249,12 @@ fn container_verbs(member: &Member<'_>, feature: &str) -> Result<()> {
     let runs = member.runs(feature)?;
     let pod = member.pod(feature)?["metadata"]["uid"].clone();
     let ended = format!("/run/payload/{feature}.waited");
-    switch
-        .ok(&format!("systemd-run --quiet --collect sh -c 'container wait {feature}; echo $? > {ended}'"))?;
-    switch.wait_ok("container wait waits", SOON, &format!("pgrep -fx 'container wait {feature}'"))?;
+    switch.ok(&format!(
+        "systemd-run --quiet --collect --unit=story-wait-{feature} --setenv=SWITCHYARD_LOG=debug \
+         sh -c 'container wait {feature}; echo $? > {ended}.new; mv {ended}.new {ended}'"
+    ))?;
+    let said = format!("journalctl --quiet --unit=story-wait-{feature} | grep -q 'watching until it ends'");
+    switch.wait_ok("container wait waits", SOON, &said)?;
     ensure!(!switch.sh(&format!("test -e {ended}"))?.success(), "container wait did not wait");
     switch.ok(&format!("container kill {feature}"))?;
     let code = switch.wait_text(&format!("cat {ended}; rm {ended}"), "0", SOON);
