@@ -75,6 +75,7 @@ fn in_cluster() -> Result<()> {
     println!("\n{} rounds, interleaved                      median   worst    goal", figures["rounds"]);
     println!("{:<42} {}", "gap of a switchover / of stop and start", gap("switchover_gap"));
     println!("{:<42} {}", "gap of a fallback / of stop and start", gap("fallback_gap"));
+    println!("{:<42} {}", "gap of the way home / of stop and start", gap("way_home_gap"));
     let delay = &figures["row_to_action_ms"];
     println!(
         "row change to the agent's action, {} changes: median {:.1} ms, p99 {:.1} ms (goal: p99 < 50 ms)",

@@ -16,6 +16,7 @@ mod outside;
 mod strangers;
 mod trouble;
 mod unkillable;
+mod unmodified;
 mod updates;
 
 use std::time::Duration;
@@ -65,6 +66,7 @@ pub(super) fn all() -> Vec<Scenario> {
         bad_servers::SCENARIOS,
         moves::SCENARIOS,
         failures::SCENARIOS,
+        unmodified::SCENARIOS,
         updates::SCENARIOS,
         trouble::SCENARIOS,
         unkillable::SCENARIOS,

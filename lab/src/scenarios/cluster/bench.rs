@@ -25,7 +25,7 @@ pub(super) fn figures(switch: &Switch) -> Result<Value> {
 
 fn measure(member: &Member<'_>) -> Result<Value> {
     member.deliver(&Delivery::of(FEATURE, NEWER))?;
-    let (mut by_hand, mut to_pod, mut to_local) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut by_hand, mut to_pod, mut fallback, mut home) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         by_hand.push(gap(member, || {
             member.switch.ok(&format!("systemctl reset-failed {FEATURE}; systemctl restart {FEATURE}"))?;
@@ -35,14 +35,20 @@ fn measure(member: &Member<'_>) -> Result<Value> {
             member.owner(FEATURE, "kube")?;
             member.is_run_by_pod(FEATURE, NEWER)
         })?);
-        to_local.push(gap(member, || {
+        fallback.push(gap(member, || {
+            member.switch.payload(FEATURE, "crash 3")?;
+            member.is_run_locally(FEATURE, LOCAL)
+        })?);
+        member.switch.ok(&format!("system service accept {FEATURE}"))?;
+        member.is_run_by_pod(FEATURE, NEWER)?;
+        home.push(gap(member, || {
             member.owner(FEATURE, "local")?;
             member.is_run_locally(FEATURE, LOCAL)
         })?);
     }
     let median_by_hand = median(&mut by_hand);
     let ratio = |gaps: &mut Vec<f64>| json!({ "median": median(gaps) / median_by_hand, "worst": worst(gaps) / median_by_hand });
-    let (switchover, fallback) = (ratio(&mut to_pod), ratio(&mut to_local));
+    let (switchover, fallback, home) = (ratio(&mut to_pod), ratio(&mut fallback), ratio(&mut home));
     let mut delays = row_to_action(member)?;
     delays.sort_by(f64::total_cmp);
     let at = |part: usize| delays.get(delays.len() * part / 100).copied().unwrap_or(f64::NAN);
@@ -50,6 +56,7 @@ fn measure(member: &Member<'_>) -> Result<Value> {
         "rounds": ROUNDS,
         "switchover_gap": switchover,
         "fallback_gap": fallback,
+        "way_home_gap": home,
         "row_to_action_ms": { "changes": delays.len(), "median": at(50), "p99": at(99) },
         "idle": idle::figures(member)?,
         "agent_pss_kib": pss(member)?,
