@@ -421,6 +421,8 @@ impl Member<'_> {
             done
             sonic-db-cli STATE_DB HGETALL 'KUBERNETES_MASTER|SERVER'
             docker ps --all --format '{{.Names}} {{.Status}}'
+            systemctl --failed --plain --no-legend
+            journalctl --quiet --unit 'swss*' --unit docker --lines 25 --no-pager --output short-precise | grep -v level=info
             journalctl --quiet --identifier switchyard --lines 25 --no-pager --output short-precise")
     }
 }
