@@ -23,9 +23,9 @@ const BACK: Duration = Duration::from_mins(1);
 /// What can be chosen.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Go on in a cluster, which takes minutes to build the first time
+    /// Leave out the chapters in a cluster, which takes minutes to build the first time
     #[arg(long)]
-    cluster: bool,
+    no_cluster: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         println!("\n{}. {title}", number + 1);
         chapter(switch).with_context(|| format!("chapter {}", number + 1))?;
     }
-    if arguments.cluster {
+    if !arguments.no_cluster {
         cluster::tell(CHAPTERS.len())?;
     }
     println!(

@@ -26,9 +26,9 @@ pub(crate) struct Arguments {
     /// Only the stages before the virtual switches
     #[arg(long)]
     no_switches: bool,
-    /// Also the stories that need a control plane, which takes minutes to build the first time; --long has them too
+    /// Not the stories that need a control plane, which takes minutes to build the first time
     #[arg(long)]
-    cluster: bool,
+    no_cluster: bool,
 }
 
 /// How many tests a stage ran.
@@ -89,7 +89,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             stories(scenarios::all(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
         });
     }
-    if !arguments.no_switches && (arguments.cluster || arguments.long) {
+    if !arguments.no_switches && !arguments.no_cluster {
+        // Their work would only slow down those that come now.
+        switchyard_lab::fleet::down(false)?;
         stage("stories in a cluster", &|| {
             stories(scenarios::in_cluster(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
         });
