@@ -27,6 +27,9 @@ const CONFIGURATION: &str = "/var/lib/kubelet/config.yaml";
 const DROP_IN: &str = "/etc/systemd/system/kubelet.service.d/10-switchyard.conf";
 const PKI: &str = "/var/lib/kubelet/pki";
 const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+/// Is there from before the first change until the kubelet was started with all of them. Gone after a boot, which starts
+/// everything with what there is.
+const JOINING: &str = "/run/switchyard/kubelet-joining";
 const SAVED: &str = "/host/switchyard/kubernetes";
 
 /// How Docker keeps its containers apart, which the kubelet has to know: `cgroupfs` or `systemd`.
@@ -121,9 +124,12 @@ impl KubeletFiles {
         if !usable && token.is_none() {
             return Err(self.why_no_credentials(settings.node));
         }
+        // What a join that was cut short changed, and told neither systemd nor the kubelet, is still to be told: without
+        // its drop-in the kubelet would run alone, with its ports open to everybody.
+        let cut_short = !place::write(&self.path(JOINING), b"", Readers::All)?;
         // First: with it all that follows counts as ours, however far it comes.
         let unit = place::write(&self.path(DROP_IN), texts::drop_in(settings).as_bytes(), Readers::All)?;
-        let mut changed = Changed { unit, files: self.mend_serving_pair()? };
+        let mut changed = Changed { unit: unit || cut_short, files: self.mend_serving_pair()? };
         if !usable {
             // Another cluster's, or another node's: the kubelet would show it, and never ask for its own.
             changed.files |= self.forget_identity()?;
@@ -142,6 +148,11 @@ impl KubeletFiles {
         let configuration = texts::configuration(settings);
         changed.files |= place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
         Ok(changed)
+    }
+
+    /// The kubelet was started with all that the last join has written.
+    pub fn kubelet_knows(&self) -> Result<(), ClusterError> {
+        place::remove(&self.path(JOINING)).map(drop)
     }
 
     /// Whether the kubelet is set up by us, if only in part: a join or a leave may have been cut short.

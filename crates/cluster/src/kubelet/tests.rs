@@ -66,7 +66,14 @@ impl Switch {
         Settings { node: &self.node, address, cgroup_driver: CgroupDriver::Systemd }
     }
 
+    /// A join that comes to its end.
     fn join(&self, cluster: &Cluster, token: Option<&Token>) -> Result<Changed, ClusterError> {
+        let changed = self.begin_join(cluster, token)?;
+        self.files.kubelet_knows()?;
+        Ok(changed)
+    }
+
+    fn begin_join(&self, cluster: &Cluster, token: Option<&Token>) -> Result<Changed, ClusterError> {
         self.files.write_for_join(&server("10.0.0.5"), &cluster.ca(), token, &self.settings())
     }
 
@@ -134,6 +141,19 @@ fn a_join_with_a_token_writes_four_files_and_does_so_once() {
     assert_eq!(switch.mode("etc/kubernetes/bootstrap-kubelet.conf"), 0o600);
     assert_eq!(switch.files.joined_to(), Some(server("10.0.0.5")));
     assert!(!switch.join(&cluster, Some(&token())).unwrap().any(), "joining twice changes nothing");
+}
+
+#[test]
+fn what_a_join_that_was_cut_short_has_changed_is_still_to_be_told() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    assert!(switch.begin_join(&cluster, Some(&token())).unwrap().unit);
+    let again = switch.begin_join(&cluster, Some(&token())).unwrap();
+    assert!(
+        again.unit,
+        "systemd may not have read its units anew: the kubelet would run without its drop-in"
+    );
+    switch.files.kubelet_knows().unwrap();
+    assert!(!switch.join(&cluster, Some(&token())).unwrap().any());
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Side {
         systemd.reset_failed(KUBELET).await.map_err(trouble)?;
         let begun = if changed.any() { systemd.restart(KUBELET).await } else { systemd.start(KUBELET).await };
         begun.map_err(trouble)?;
-        Ok(())
+        self.files.kubelet_knows().map_err(trouble)
     }
 
     /// The CA of the cluster that is wanted. One that is known from an earlier join counts for every server that proves
