@@ -1,6 +1,7 @@
 //! One container: what it is, and starting, stopping, killing and waiting for it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
@@ -82,6 +83,15 @@ impl Engine {
             .inspect_container(id, None::<InspectContainerOptions>)
             .await
             .map_err(|error| self.error(id, error))
+    }
+
+    /// The host's paths that are mounted into a container, each with the path inside. The engine resolves them anew at
+    /// every start.
+    pub async fn binds(&self, id: &str) -> Result<Vec<(PathBuf, PathBuf)>, EngineError> {
+        let mounts = self.inspect(id).await?.mounts.unwrap_or_default();
+        let binds = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
+        let paths = binds.filter_map(|mount| Some((mount.source?.into(), mount.destination?.into())));
+        Ok(paths.collect())
     }
 
     /// Starts a container that exists. One that runs already is as asked.

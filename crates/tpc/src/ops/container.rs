@@ -13,7 +13,7 @@ use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::steps::{after, blocking, wanted_image};
-use super::{OpsError, Tpcm, cgroup, layout, volume};
+use super::{OpsError, Tpcm, beneath, cgroup, layout, volume};
 
 /// By which a container is known as ours: nobody else's is ever stopped or removed.
 pub(super) const LABEL: &str = "switchyard.tpc";
@@ -37,8 +37,9 @@ impl<S: Services> Tpcm<S> {
                 blocking(move || volume::copy(&from, &to, &mut volume::Copied::default())).await?;
             }
         }
-        layout::create(&volume, 0o755)?;
-        layout::create(&self.layout.shared(), 0o755)?;
+        for own in [&volume, &self.layout.shared()] {
+            beneath::make(self.layout.root(), own.strip_prefix(self.layout.root()).unwrap_or(own))?;
+        }
         let places = self.places(&wanted_image(entry)?, &after(entry)?.current.args)?;
         // Files of the image: its hooks, which the mount would hide; and what its volumes begin with, as Docker does it.
         let mut wanted: Vec<(String, std::path::PathBuf)> = Vec::new();
@@ -46,16 +47,15 @@ impl<S: Services> Tpcm<S> {
             wanted.push(("/tpc".to_owned(), volume.clone()));
         }
         for (inside, below) in places {
-            let directory = volume.join(&below);
-            if !directory.exists() {
-                wanted.push((inside, directory));
+            if !beneath::is_there(&volume, Path::new(&below))? {
+                wanted.push((inside, volume.join(&below)));
             }
         }
         if !wanted.is_empty() {
             self.copy_out(name, &wanted_image(entry)?, &wanted).await?;
         }
         for directory in ["hook", "backup", "volumes"] {
-            make_inside(&volume, directory)?;
+            beneath::make(&volume, Path::new(directory))?;
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl<S: Services> Tpcm<S> {
         for (inside, directory) in wanted {
             if *directory != self.layout.volume(name) {
                 let below = directory.strip_prefix(self.layout.volume(name)).unwrap_or(directory);
-                make_inside(&self.layout.volume(name), &below.to_string_lossy())?;
+                beneath::make(&self.layout.volume(name), below)?;
             }
             let Some(pieces) = self.engine.read_out(&bare, inside).await? else { continue };
             let mut spool = tempfile(&self.layout.store())?;
@@ -103,6 +103,19 @@ impl<S: Services> Tpcm<S> {
         let args = CreateArgs::parse(args)?;
         let stored = self.store.image(image)?.map(|image| image.volumes).unwrap_or_default();
         Ok(places_of(stored.iter().map(String::as_str), &args.mounts))
+    }
+
+    /// Whether what the engine is about to mount is what was meant when the container was made. It has run since, and may
+    /// have put a link in the place of a directory below its volume; now it does not run. A directory that it removed is
+    /// made again, since the engine would make it through links.
+    pub(super) async fn mounts_are_plain(&self, name: &TpcName) -> Result<(), OpsError> {
+        for (source, _) in self.engine.binds(name.as_str()).await? {
+            // What an operator bound from elsewhere is theirs.
+            if let Ok(below) = source.strip_prefix(self.layout.root()) {
+                beneath::make(self.layout.root(), below)?;
+            }
+        }
+        Ok(())
     }
 
     /// The old container gets out of the way, and the new one is made.
@@ -220,20 +233,6 @@ fn places_of<'a>(image: impl Iterator<Item = &'a str>, mounts: &[Mount]) -> Vec<
 fn below(inside: &str) -> String {
     let name = inside.trim_matches('/').replace('%', "%25").replace('/', "%2F");
     format!("volumes/{}", name.trim_start_matches('.'))
-}
-
-/// Makes a directory of the volume, which a container may have put a link in the way of.
-fn make_inside(volume: &Path, below: &str) -> Result<(), OpsError> {
-    let mut path = volume.to_owned();
-    for part in Path::new(below) {
-        path.push(part);
-        match std::fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => return Err(OpsError::Planted(path)),
-            Err(_) => std::fs::create_dir(&path).map_err(OpsError::file("create", &path))?,
-        }
-    }
-    Ok(())
 }
 
 /// A file without a name: whatever happens, nothing of it is left.

@@ -26,6 +26,7 @@
 //! ```
 
 mod api;
+mod beneath;
 mod bring;
 mod cgroup;
 mod config;

@@ -1,9 +1,10 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
+use std::time::Duration;
 
 use switchyard_core::tpc::Asked;
-use switchyard_tpc::ops::{OpsError, Options, State};
+use switchyard_tpc::ops::{NOT_AGAIN, OpsError, Options, State};
 
 use crate::site::{Image, ONE, Site, TWO, docker, running};
 
@@ -224,4 +225,49 @@ async fn a_second_command_says_who_is_at_work() {
     let error = site.open_as(false, false).save(&[]).await.unwrap_err();
     assert!(error.to_string().contains("the test") && error.to_string().contains("process"), "{error}");
     assert_eq!(site.open().list().await.unwrap().len(), 1, "looking on needs no lock");
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_mounted_directory_is_never_mounted() {
+    let site = Site::new("plan");
+    let options = Options { args: Some("-v data:/kept".to_owned()), ..Options::default() };
+    site.install_with(&ONE, options).await.unwrap();
+    let plant = "cd /tpc; busybox mv volumes/data away; busybox ln -s /etc volumes/data";
+    docker(&[
+        "exec",
+        site.name.as_str(),
+        "/bin/busybox",
+        "sh",
+        "-c",
+        &plant.replace("busybox", "/bin/busybox"),
+    ]);
+    docker(&["stop", site.name.as_str()]);
+
+    let mut tpcm = site.open();
+    let ran = tokio::time::timeout(Duration::from_secs(30), tpcm.run(&site.name)).await;
+    assert_eq!(ran.expect("it was started").unwrap(), NOT_AGAIN);
+    assert!(!running(site.name.as_str()));
+    let reason = site.open().show(&site.name).await.unwrap().summary.reason.unwrap();
+    assert!(reason.contains("volumes/data"), "{reason}");
+    let error = site.upgrade(&TWO).await.unwrap_err();
+    assert!(matches!(error, OpsError::Planted(_)), "{error}");
+
+    // A directory that the container has removed is made again, and it starts.
+    fs::remove_file(site.volume("volumes/data")).unwrap();
+    tokio::select! {
+        ran = tpcm.run(&site.name) => panic!("{ran:?}"),
+        () = up(&site) => {}
+    }
+    assert!(site.volume("volumes/data").is_dir());
+}
+
+/// Returns when its container runs.
+async fn up(site: &Site) {
+    for _ in 0..600 {
+        if running(site.name.as_str()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it does not run");
 }
