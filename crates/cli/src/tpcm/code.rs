@@ -55,7 +55,7 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::NoSpace { .. } => NO_SPACE,
         OpsError::NotUp { .. } => DOES_NOT_RUN,
         OpsError::Hook { .. } | OpsError::BrokenData { .. } => HOOK,
-        OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } => INCONSISTENT,
+        OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } | OpsError::Stuck(_) => INCONSISTENT,
         OpsError::File { source, .. } => file(source),
         OpsError::Damaged { .. } => STORE,
         OpsError::FailPoint(_) => FAILED,

@@ -199,6 +199,7 @@ impl<S: Services> Tpcm<S> {
             }
             self.begin().await?;
         }
+        self.not_stuck(&record.name)?;
         if wanted {
             self.admitted(&record.name, &wished)?;
         }

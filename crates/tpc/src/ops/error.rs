@@ -154,6 +154,9 @@ pub enum OpsError {
         /// Why.
         cause: String,
     },
+    /// Operations that were cut short can be neither finished nor undone now.
+    #[error("{0}")]
+    Stuck(String),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {

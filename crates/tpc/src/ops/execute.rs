@@ -164,51 +164,75 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// Finishes or undoes every operation that was cut short. Takes the lock.
+    /// Finishes or undoes every operation that was cut short. Takes the lock. One that can be neither finished nor undone
+    /// is the error, after all others were seen to.
     pub async fn recover(&mut self) -> Result<Vec<Recovered>, OpsError> {
         self.take_lock().await?;
-        self.recover_locked().await
+        let done = self.recover_locked().await?;
+        if self.stuck.is_empty() {
+            return Ok(done);
+        }
+        let why: Vec<&str> = self.stuck.values().map(String::as_str).collect();
+        Err(OpsError::Stuck(why.join("; and ")))
     }
 
+    /// As [`Tpcm::recover`]; what is stuck stands in the way of nobody but those who ask for that TPC, who are told by
+    /// [`Tpcm::not_stuck`].
     pub(super) async fn recover_locked(&mut self) -> Result<Vec<Recovered>, OpsError> {
         let mut done = Vec::new();
+        self.stuck.clear();
         self.remove_halves()?;
-        for mut entry in Entry::load_all(&self.layout)? {
-            let (name, operation) = (entry.name.clone(), entry.operation);
-            let mut quiet = Quiet;
-            let mut live = Live::new(&mut quiet);
-            live.queue = true;
-            let finished = match recover(&entry.progress) {
-                Recovery::Finish(_) => {
-                    while entry.progress.next().is_some() {
-                        if let Err(error) = self.step(&mut entry, &mut live).await {
-                            return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
-                        }
-                    }
-                    entry.remove(&self.layout)?;
-                    self.tell(&name).await;
-                    true
+        for name in Entry::names(&self.layout)? {
+            match self.recover_one(&name).await {
+                Ok(recovered) => done.extend(recovered),
+                Err(error) => {
+                    tracing::error!("{name}: {error}");
+                    self.stuck.insert(name, error.to_string());
                 }
-                Recovery::Undo(steps) => {
-                    if let Err(second) = self.undo(&mut entry, &steps, &mut live).await {
-                        let first = OpsError::Damaged {
-                            path: self.layout.journal(&name),
-                            why: format!("{operation} was interrupted"),
-                            hint: "run: tpcm recover",
-                        };
-                        return Err(self.give_up(&entry, &first, &second));
-                    }
-                    false
-                }
-            };
-            tracing::warn!(
-                "{name}: an interrupted {operation} was {}",
-                if finished { "finished" } else { "undone" }
-            );
-            done.push(Recovered { name, operation, finished });
+            }
         }
         self.settle(&done).await?;
         Ok(done)
+    }
+
+    async fn recover_one(&mut self, name: &TpcName) -> Result<Option<Recovered>, OpsError> {
+        let Some(mut entry) = Entry::load(&self.layout, name)? else { return Ok(None) };
+        let operation = entry.operation;
+        let mut quiet = Quiet;
+        let mut live = Live::new(&mut quiet);
+        live.queue = true;
+        let finished = match recover(&entry.progress) {
+            Recovery::Finish(_) => {
+                while entry.progress.next().is_some() {
+                    if let Err(error) = self.step(&mut entry, &mut live).await {
+                        return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
+                    }
+                }
+                entry.remove(&self.layout)?;
+                self.tell(name).await;
+                true
+            }
+            Recovery::Undo(steps) => {
+                if let Err(second) = self.undo(&mut entry, &steps, &mut live).await {
+                    let first = OpsError::Damaged {
+                        path: self.layout.journal(name),
+                        why: format!("{operation} was interrupted"),
+                        hint: "run: tpcm recover",
+                    };
+                    return Err(self.give_up(&entry, &first, &second));
+                }
+                false
+            }
+        };
+        let what = if finished { "finished" } else { "undone" };
+        tracing::warn!("{name}: an interrupted {operation} was {what}");
+        Ok(Some(Recovered { name: name.clone(), operation, finished }))
+    }
+
+    /// Nothing is done to a TPC while an earlier operation on it can be neither finished nor undone: its journal, which
+    /// says how things were, would be lost.
+    pub(super) fn not_stuck(&self, name: &TpcName) -> Result<(), OpsError> {
+        self.stuck.get(name).map_or(Ok(()), |why| Err(OpsError::Stuck(why.clone())))
     }
 
     /// Files that a power cut left half written, before anybody looked at them.

@@ -71,10 +71,16 @@ impl Entry {
         layout::read_json(&layout.journal(name), HINT)
     }
 
-    /// Every operation that was cut short.
-    pub(super) fn load_all(layout: &Layout) -> Result<Vec<Self>, OpsError> {
+    /// The TPCs that an operation was cut short on, or is under way.
+    pub(super) fn names(layout: &Layout) -> Result<Vec<TpcName>, OpsError> {
         let files = layout::entries(&layout.journals())?;
         let names = files.iter().filter_map(|file| TpcName::parse(file.strip_suffix(".json")?).ok());
-        names.filter_map(|name| Self::load(layout, &name).transpose()).collect()
+        Ok(names.collect())
+    }
+
+    /// Every operation that was cut short, or is under way.
+    pub(super) fn load_all(layout: &Layout) -> Result<Vec<Self>, OpsError> {
+        let names = Self::names(layout)?;
+        names.iter().filter_map(|name| Self::load(layout, name).transpose()).collect()
     }
 }

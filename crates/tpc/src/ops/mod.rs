@@ -60,9 +60,10 @@ pub use record::Happened;
 pub use services::{Services, Systemd};
 pub use unit::NOT_AGAIN;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use switchyard_core::tpc::{Defaults, Machine, human};
+use switchyard_core::tpc::{Defaults, Machine, TpcName, human};
 use switchyard_engine::Engine;
 use switchyard_sonic::Paths;
 
@@ -128,6 +129,8 @@ pub struct Tpcm<S = Systemd> {
     store: Store,
     defaults: Defaults,
     lock: Option<Lock>,
+    /// Operations that the last recovery could neither finish nor undo, and why.
+    stuck: BTreeMap<TpcName, String>,
 }
 
 impl Tpcm<Systemd> {
@@ -148,10 +151,11 @@ impl<S: Services> Tpcm<S> {
             "mend it: limits {cpu, memory, disk}, cap {cpu, memory, disk}, cgroup, stays_up, hook_time";
         let defaults = layout::read_json(&layout.defaults(), hint)?.unwrap_or_default();
         let engine = Engine::connect(&settings.socket)?;
-        Ok(Self { settings, layout, engine, services, store, defaults, lock: None })
+        Ok(Self { settings, layout, engine, services, store, defaults, lock: None, stuck: BTreeMap::new() })
     }
 
-    /// One operation at a time. What an earlier one left is put in order first.
+    /// One operation at a time. What an earlier one left is put in order first; what cannot be is in the way of that TPC
+    /// alone.
     async fn begin(&mut self) -> Result<(), OpsError> {
         if self.settings.dry_run {
             return Ok(());

@@ -33,6 +33,7 @@ impl<S: Services> Tpcm<S> {
 
     pub(super) async fn restore_one(&mut self, record: Record) -> Result<Option<Report>, OpsError> {
         let name = record.name.clone();
+        self.not_stuck(&name)?;
         let here = self.engine.container(name.as_str()).await?;
         let is_newest =
             here.as_ref().is_some_and(|here| record.container.as_deref() == Some(here.id.as_str()));
@@ -125,6 +126,10 @@ impl<S: Services> Tpcm<S> {
         let mut pruned = Pruned::default();
         for mut record in Record::load_all(&self.layout)? {
             let name = record.name.clone();
+            if self.stuck.contains_key(&name) {
+                // Its way back may need what would be let go.
+                continue;
+            }
             pruned.let_go.extend(record.before.take().map(|before| format!("{name}: {}", before.source)));
             let older = std::mem::take(&mut record.older);
             pruned.let_go.extend(older.iter().map(|saved| format!("{name}: state of {}", saved.at)));

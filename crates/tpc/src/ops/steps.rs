@@ -335,7 +335,15 @@ impl<S: Services> Tpcm<S> {
 
     /// Everything that no record, and no operation under way but this one, needs leaves the store.
     pub(super) async fn sweep(&mut self, done: &TpcName) -> Result<(), OpsError> {
-        let roots = self.roots(Some(done))?;
+        let roots = match self.roots(Some(done)) {
+            Ok(roots) => roots,
+            // What a journal or record that cannot be read needs is not known: nothing is let go until it is mended.
+            Err(error @ OpsError::Damaged { .. }) => {
+                tracing::warn!("nothing leaves the store: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let store = self.store.clone();
         blocking(move || Ok(store.prune(&roots).map(drop)?)).await
     }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::time::Duration;
 
-use switchyard_core::tpc::Asked;
-use switchyard_tpc::ops::{NOT_AGAIN, OpsError, Options, State};
+use switchyard_core::tpc::{Asked, TpcName};
+use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, State};
 
-use crate::site::{Image, ONE, Site, TWO, docker, running};
+use crate::site::{Image, Nobody, ONE, Site, TWO, docker, running};
 
 #[tokio::test]
 async fn a_container_is_installed_shown_and_uninstalled_with_its_data_kept() {
@@ -270,4 +270,28 @@ async fn up(site: &Site) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("it does not run");
+}
+
+#[tokio::test]
+async fn an_operation_that_is_stuck_is_in_the_way_of_its_own_container_alone() {
+    let site = Site::new("stuc");
+    site.install(&ONE).await.unwrap();
+    // A journal that nobody can read: neither forward nor back.
+    let other = TpcName::parse("ops-stuck-other").unwrap();
+    let journal = site.root.join("tpc/.store/journal").join(format!("{other}.json"));
+    fs::write(&journal, "{").unwrap();
+
+    let error = site.open().recover().await.unwrap_err();
+    assert!(matches!(error, OpsError::Stuck(_)) && error.to_string().contains(other.as_str()), "{error}");
+    site.upgrade(&TWO).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("2"));
+    site.open().save(&[]).await.unwrap();
+    docker(&["rm", "--force", site.name.as_str()]);
+    site.open().restore().await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("2"), "a new SONiC image has it");
+    site.open().uninstall(&site.name, true).await.unwrap();
+    let request = InstallRequest { name: other, source: site.source(&ONE), options: Options::default() };
+    let error = site.open().install(request, &mut Nobody).await.unwrap_err();
+    assert!(matches!(error, OpsError::Stuck(_)), "{error}");
+    assert!(journal.exists(), "what a person is to look at stays");
 }
