@@ -121,11 +121,20 @@ impl<S: Services> Tpcm<S> {
     }
 
     async fn undo(&mut self, entry: &mut Entry, steps: &[Step], live: &mut Live<'_>) -> Result<(), OpsError> {
+        let mut unit_is_old = true;
         for step in steps {
             let word = format!("undo_{step}", step = step.word());
             fail_point(&word, "before")?;
             fail_point(&word, "error")?;
-            self.backward(*step, entry, live).await?;
+            match self.backward(*step, entry, live).await {
+                // On a disk that is full there is room for it once the new container and the copy of the volume have
+                // gone, which come next; meanwhile the new unit starts the old version as well.
+                Err(error) if *step == Step::Unit => {
+                    tracing::warn!("{}: {error}; it is tried again at the end", entry.name);
+                    unit_is_old = false;
+                }
+                done => done?,
+            }
             fail_point(&word, "after")?;
         }
         if entry.before.is_none() {
@@ -136,6 +145,9 @@ impl<S: Services> Tpcm<S> {
             record.store(&self.layout)?;
         }
         self.sweep(&entry.name).await?;
+        if !unit_is_old {
+            self.backward(Step::Unit, entry, live).await?;
+        }
         entry.remove(&self.layout)?;
         self.tell(&entry.name).await;
         Ok(())

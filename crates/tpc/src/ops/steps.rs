@@ -129,8 +129,12 @@ impl<S: Services> Tpcm<S> {
         let release = &record.current;
         let text = unit::render(name, &release.after, stop_time(release), &self.settings.binary);
         layout::create(&self.layout.of(name), 0o700)?;
-        layout::write(&self.layout.unit(name), text.as_bytes(), 0o644)?;
-        layout::write(&self.settings.units.join(name.unit()), text.as_bytes(), 0o644)?;
+        for file in [self.layout.unit(name), self.settings.units.join(name.unit())] {
+            // Most versions have the same unit: putting it back must not need room on a disk that is full.
+            if std::fs::read(&file).ok().as_deref() != Some(text.as_bytes()) {
+                layout::write(&file, text.as_bytes(), 0o644)?;
+            }
+        }
         if record.enabled {
             self.services.enable(&name.unit()).await?;
         } else {

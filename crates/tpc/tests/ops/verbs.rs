@@ -1,6 +1,8 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use switchyard_core::tpc::{Asked, TpcName};
@@ -294,4 +296,55 @@ async fn an_operation_that_is_stuck_is_in_the_way_of_its_own_container_alone() {
     let error = site.open().install(request, &mut Nobody).await.unwrap_err();
     assert!(matches!(error, OpsError::Stuck(_)), "{error}");
     assert!(journal.exists(), "what a person is to look at stays");
+}
+
+/// A partition of its own, which goes before the directory that it is mounted on.
+struct Partition<'a>(&'a Path);
+
+impl<'a> Partition<'a> {
+    fn new(at: &'a Path, size: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", at.to_str().unwrap()]);
+        Self(at)
+    }
+}
+
+impl Drop for Partition<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
+}
+
+#[tokio::test]
+async fn a_new_version_that_fills_the_disk_leaves_the_old_one_running() {
+    let site = Site::new("full");
+    let at = site.root.join("tpc");
+    let defaults = fs::read(at.join(".store/defaults.json")).unwrap();
+    let _partition = Partition::new(&at, "96M");
+    fs::create_dir_all(at.join(".store")).unwrap();
+    fs::write(at.join(".store/defaults.json"), defaults).unwrap();
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let fills = "/bin/busybox dd if=/dev/zero of=/tpc/big bs=64k; exit 3";
+    let fills = Image { version: "fills", main: fills, ..TWO };
+    // Once with the same unit, and once with another one.
+    for after in [None, Some(vec!["bgp".to_owned()])] {
+        let request = switchyard_tpc::ops::UpgradeRequest {
+            name: site.name.clone(),
+            source: site.source(&fills),
+            options: Options { after: after.clone(), ..Options::default() },
+            skip_data: true,
+        };
+        let error = site.open().upgrade(request, &mut Nobody).await.unwrap_err();
+        assert!(matches!(error, OpsError::NotUp { .. } | OpsError::File { .. }), "{after:?}: {error}");
+        assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{after:?}");
+        assert_eq!(site.everything(), before, "{after:?}");
+        let problems = site.open().verify().await.unwrap().problems;
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    let unit = fs::read_to_string(site.root.join("units").join(site.name.unit())).unwrap();
+    assert!(!unit.contains("bgp"), "{unit}");
 }
