@@ -51,7 +51,7 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Args(_) => ARGUMENTS,
         OpsError::NotAdmitted(_) => LIMITS,
         OpsError::SonicPackage(_) => SONIC_PACKAGE,
-        OpsError::NotOneImage { .. } => NOT_AN_IMAGE,
+        OpsError::NotOneImage { .. } | OpsError::PodLabel(_) => NOT_AN_IMAGE,
         OpsError::NoSpace { .. } => NO_SPACE,
         OpsError::NotUp { .. } => DOES_NOT_RUN,
         OpsError::Hook { .. } | OpsError::BrokenData { .. } => HOOK,

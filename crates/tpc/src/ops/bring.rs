@@ -18,6 +18,9 @@ use crate::store::StoredImage;
 /// The label of images that SONiC's own package manager installs.
 const PACKAGE_LABEL: &str = "com.azure.sonic.manifest";
 
+/// How the labels begin by which a kubelet finds its containers. They are inherited from the image.
+const POD_LABELS: &str = "io.kubernetes.";
+
 /// Where an image says its version, if not in `IMAGE_VERSION`.
 const VERSION_LABELS: [&str; 2] = ["org.opencontainers.image.version", "version"];
 
@@ -143,6 +146,9 @@ impl<S: Services> Tpcm<S> {
             return Err(OpsError::SonicPackage(
                 stored.names.first().map_or("the image", |name| name).to_owned(),
             ));
+        }
+        if let Some(label) = stored.labels.keys().find(|label| label.starts_with(POD_LABELS)) {
+            return Err(OpsError::PodLabel(label.chars().filter(|c| !c.is_control()).take(64).collect()));
         }
         self.has_room("the image in this SONiC image and in the next", stored.size().saturating_mul(2))?;
         Ok(stored)

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 use switchyard_core::ImageId;
-use switchyard_core::tpc::{CreateArgs, Memory, Mount, MountKind, Operation, TpcName};
+use switchyard_core::tpc::{CreateArgs, LABEL, Memory, Mount, MountKind, Operation, TpcName};
 use switchyard_engine::NewContainer;
 
 use super::journal::Entry;
@@ -15,15 +15,21 @@ use super::services::Services;
 use super::steps::{after, blocking, wanted_image};
 use super::{OpsError, Tpcm, beneath, cgroup, layout, volume};
 
-/// By which a container is known as ours: nobody else's is ever stopped or removed.
-pub(super) const LABEL: &str = "switchyard.tpc";
-
 /// The images in a volume are not larger than this, or something is wrong with them.
 const FILES_MAX: u64 = 8 << 30;
 
 /// The name of a container without mounts, out of which the image's own files are read.
 pub(super) fn bare(name: &TpcName) -> String {
     format!("{name}.IMAGE")
+}
+
+/// Whether a container is ours: nobody else's is ever stopped or removed. Its label names the TPC that its own name is
+/// made of; one that somebody runs by hand from an image that inherited the label is called something else.
+pub(super) fn is_ours(container: &str, labels: &HashMap<String, String>) -> bool {
+    let named = |name: &str| {
+        container.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | ".BEFORE" | ".IMAGE"))
+    };
+    labels.get(LABEL).is_some_and(|name| !name.is_empty() && named(name))
 }
 
 impl<S: Services> Tpcm<S> {
@@ -57,7 +63,8 @@ impl<S: Services> Tpcm<S> {
         for directory in ["hook", "backup", "volumes"] {
             beneath::make(&volume, Path::new(directory))?;
         }
-        Ok(())
+        // The record makes it count: hooks that are empty after a power cut would be run by the next upgrade.
+        blocking(move || sync(&volume)).await
     }
 
     async fn copy_out(
@@ -235,6 +242,13 @@ fn below(inside: &str) -> String {
     format!("volumes/{}", name.trim_start_matches('.'))
 }
 
+/// All that was written to the file system of a directory is on the disk.
+fn sync(directory: &Path) -> Result<(), OpsError> {
+    std::fs::File::open(directory)
+        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
+        .map_err(OpsError::file("write", directory))
+}
+
 /// A file without a name: whatever happens, nothing of it is left.
 fn tempfile(directory: &Path) -> Result<std::fs::File, OpsError> {
     use rustix::fs::{Mode, OFlags, open};
@@ -246,6 +260,19 @@ fn tempfile(directory: &Path) -> Result<std::fs::File, OpsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_is_ours_by_label_and_name() {
+        let labels = |value: &str| HashMap::from([(LABEL.to_owned(), value.to_owned())]);
+        let web = TpcName::parse("web").unwrap();
+        for ours in ["web", &web.set_aside(), &bare(&web)] {
+            assert!(is_ours(ours, &labels("web")), "{ours}");
+        }
+        for (name, label) in [("web", ""), ("web2", "web"), ("hand", "web"), ("web", "hand")] {
+            assert!(!is_ours(name, &labels(label)), "{name} {label}");
+        }
+        assert!(!is_ours("web", &HashMap::new()));
+    }
 
     #[test]
     fn volumes_of_the_image_and_of_names_lie_below_the_private_one() {

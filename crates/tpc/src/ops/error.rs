@@ -75,6 +75,11 @@ pub enum OpsError {
     /// An image that SONiC's own tool manages.
     #[error("{0} is a SONiC package: install it with: sonic-package-manager install --from-tarball FILE")]
     SonicPackage(String),
+    /// An image whose container would pass for a pod.
+    #[error(
+        "the image has the label {0}, by which its container would pass for a pod of Kubernetes: build it without"
+    )]
+    PodLabel(String),
     /// The archive has not one image.
     #[error("the archive has {count} images, one is needed: {names}; save one alone with: docker save")]
     NotOneImage {

@@ -177,7 +177,7 @@ impl<S: Services> Tpcm<S> {
             return taken("a feature of SONiC");
         }
         if let Some(found) = self.engine.container(name.as_str()).await?
-            && !found.labels.contains_key(container::LABEL)
+            && !container::is_ours(name.as_str(), &found.labels)
         {
             return taken("another container");
         }

@@ -46,7 +46,7 @@ impl<S: Services> Tpcm<S> {
             return Ok(None);
         }
         if let Some(here) = &here
-            && !here.labels.contains_key(super::container::LABEL)
+            && !super::container::is_ours(name.as_str(), &here.labels)
         {
             return Err(OpsError::NameTaken { name, by: "another container".to_owned() });
         }

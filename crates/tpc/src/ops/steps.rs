@@ -306,7 +306,7 @@ impl<S: Services> Tpcm<S> {
     /// Stops and removes a container of ours, if it is there.
     pub(super) async fn discard(&mut self, container: &str) -> Result<(), OpsError> {
         let Some(found) = self.engine.container(container).await? else { return Ok(()) };
-        if !found.labels.contains_key(super::container::LABEL) {
+        if !super::container::is_ours(container, &found.labels) {
             return Ok(());
         }
         self.engine.kill(container).await?;

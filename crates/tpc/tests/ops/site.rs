@@ -122,6 +122,8 @@ pub(crate) struct Image {
     pub(crate) main: &'static str,
     pub(crate) pre: &'static str,
     pub(crate) post: &'static str,
+    /// One more label.
+    pub(crate) label: &'static str,
 }
 
 /// Writes its version into its data, and stays.
@@ -132,10 +134,11 @@ pub(crate) const ONE: Image = Image {
     main: STAYS,
     pre: "mkdir -p /tpc/backup; cd /tpc; tar -czf backup/data.tar.gz data; echo saved",
     post: "true",
+    label: "plain=yes",
 };
 
 pub(crate) const TWO: Image =
-    Image { version: "2", main: STAYS, pre: "true", post: "tar -tzf /tpc/backup/data.tar.gz > /tpc/got" };
+    Image { version: "2", pre: "true", post: "tar -tzf /tpc/backup/data.tar.gz > /tpc/got", ..ONE };
 
 impl Site {
     /// A new one, with a name of its own.
@@ -205,7 +208,7 @@ impl Site {
         let environment = format!("ENV IMAGE_VERSION={}", image.version);
         let imported = Command::new("docker")
             .args(["import", "--change", &environment, "--change", r#"CMD ["/bin/sh", "/main"]"#])
-            .args(["--change", &format!("LABEL site={}", self.name), "-", &named])
+            .args(["--change", &format!("LABEL site={} {}", self.name, image.label), "-", &named])
             .stdin(tar.stdout.take().unwrap())
             .stdout(Stdio::null())
             .status()

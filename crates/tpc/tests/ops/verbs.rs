@@ -348,3 +348,22 @@ async fn a_new_version_that_fills_the_disk_leaves_the_old_one_running() {
     let unit = fs::read_to_string(site.root.join("units").join(site.name.unit())).unwrap();
     assert!(!unit.contains("bgp"), "{unit}");
 }
+
+#[tokio::test]
+async fn labels_of_an_image_make_its_container_neither_a_pod_nor_ours() {
+    let site = Site::new("labe");
+    let pod = Image { version: "pod", label: "io.kubernetes.pod.uid=1", ..ONE };
+    let error = site.install(&pod).await.unwrap_err();
+    assert!(matches!(error, OpsError::PodLabel(_)), "{error}");
+
+    // An exported container has been labelled as ours; what is run from it by hand is not.
+    site.install(&ONE).await.unwrap();
+    let file = site.root.join("one.tar");
+    site.open().export(&site.name, &file).await.unwrap();
+    site.open().uninstall(&site.name, true).await.unwrap();
+    docker(&["load", "--input", file.to_str().unwrap()]);
+    docker(&["create", "--name", site.name.as_str(), &format!("tpc/{}:latest", site.name), "/bin/sh"]);
+    let error = site.install(&ONE).await.unwrap_err();
+    assert!(error.to_string().contains("another container"), "{error}");
+    docker(&["inspect", site.name.as_str()]);
+}
