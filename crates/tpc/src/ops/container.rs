@@ -132,6 +132,8 @@ impl<S: Services> Tpcm<S> {
         let is_old = |id: &str| entry.old_container.as_deref() == Some(id);
         match here {
             Some(here) if is_old(here.id.as_str()) && entry.operation != Operation::Install => {
+                // An operation that was cut short here and ended under another SONiC image has left one of that name.
+                self.discard(&aside).await?;
                 self.engine.rename(name.as_str(), &aside).await?;
             }
             Some(_) => self.discard(name.as_str()).await?,

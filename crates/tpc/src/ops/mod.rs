@@ -46,6 +46,7 @@ mod run;
 mod save;
 mod services;
 mod steps;
+mod strays;
 mod undo;
 mod unit;
 mod volume;

@@ -16,6 +16,12 @@ impl<S: Services> Tpcm<S> {
         self.begin().await?;
         let mut reports = Vec::new();
         let mut first_failure = None;
+        if !self.settings.dry_run
+            && let Err(error) = self.remove_strays().await
+        {
+            tracing::error!("what was uninstalled under another SONiC image is not removed here: {error}");
+            first_failure = Some(error);
+        }
         for record in Record::load_all(&self.layout)? {
             let name = record.name.clone();
             match self.restore_one(record).await {

@@ -187,11 +187,7 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     site.install(&ONE).await.unwrap();
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo here > /written"]);
     site.open().save(&[]).await.unwrap();
-    // As if a newer state had been made on another SONiC image since.
-    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
-    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
-    json["container"] = "0".repeat(64).into();
-    fs::write(&record, json.to_string()).unwrap();
+    newest_is_elsewhere(&site);
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo unsaved > /written"]);
     assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::NotRestored);
     site.open().restore().await.unwrap();
@@ -366,4 +362,52 @@ async fn labels_of_an_image_make_its_container_neither_a_pod_nor_ours() {
     let error = site.install(&ONE).await.unwrap_err();
     assert!(error.to_string().contains("another container"), "{error}");
     docker(&["inspect", site.name.as_str()]);
+}
+
+#[tokio::test]
+async fn what_was_uninstalled_under_another_sonic_image_goes_at_the_next_restore() {
+    let site = Site::new("stra");
+    site.install(&ONE).await.unwrap();
+    // The record went while another SONiC image ran; engine and units of this one know nothing of it.
+    fs::remove_dir_all(site.root.join("tpc/.store/tpcs").join(site.name.as_str())).unwrap();
+    let foreign = site.root.join("units/ops-foreign.service");
+    fs::write(&foreign, "[Unit]\n").unwrap();
+    let hand = format!("{}-hand", site.name);
+    let (label, image) = (format!("switchyard.tpc={}", site.name), format!("tpc/{}:latest", site.name));
+    docker(&["tag", &image, "ops-stra-hand"]);
+    docker(&["create", "--name", &hand, "--label", &label, "ops-stra-hand"]);
+    site.open().restore().await.unwrap();
+    let left = site.everything();
+    let ours = left.keys().find(|name| {
+        !name.contains("-hand")
+            && ["container", "image", "units/ops-stra"].iter().any(|kind| name.starts_with(kind))
+    });
+    assert_eq!(ours, None, "{left:#?}");
+    assert!(foreign.exists() && left.contains_key(&format!("container {hand}")), "others' are left alone");
+    docker(&["rm", &hand]);
+    docker(&["rmi", "ops-stra-hand"]);
+    site.install(&ONE).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_container_set_aside_by_an_operation_that_ended_elsewhere_does_not_stop_a_restore() {
+    let site = Site::new("else");
+    site.install(&ONE).await.unwrap();
+    let label = format!("switchyard.tpc={}", site.name);
+    let aside = format!("{}.BEFORE", site.name);
+    docker(&["create", "--name", &aside, "--label", &label, &format!("tpc/{}:latest", site.name)]);
+    newest_is_elsewhere(&site);
+    site.open().restore().await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let containers = site.everything().into_keys().filter(|name| name.starts_with("container ")).count();
+    assert_eq!(containers, 1, "{:#?}", site.everything());
+}
+
+/// As if a newer state had been made on another SONiC image since.
+fn newest_is_elsewhere(site: &Site) {
+    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    json["container"] = "0".repeat(64).into();
+    fs::write(&record, json.to_string()).unwrap();
 }
