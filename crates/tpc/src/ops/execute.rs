@@ -153,19 +153,27 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// Neither forward nor back: the record says so, and what to do. The journal stays.
-    fn give_up(&mut self, entry: &Entry, first: &OpsError, second: &OpsError) -> OpsError {
+    /// Neither forward nor back: the record says so, and what to do; of a first installation, the journal. That stays.
+    fn give_up(&mut self, entry: &mut Entry, first: &OpsError, second: &OpsError) -> OpsError {
         let hint = "put right what it names, then run: tpcm recover".to_owned();
         let text = format!(
             "{} failed ({first}), putting the old state back failed too ({second}); {hint}",
             entry.operation
         );
         tracing::error!("{}: inconsistent: {text}", entry.name);
-        if let Ok(Some(mut record)) = Record::load(&self.layout, &entry.name) {
-            record.inconsistent = Some(text);
-            if let Err(error) = record.store(&self.layout) {
-                tracing::error!("{}: {error}", entry.name);
+        let noted = match Record::load(&self.layout, &entry.name) {
+            Ok(Some(mut record)) => {
+                record.inconsistent = Some(text);
+                record.store(&self.layout)
             }
+            Ok(None) => {
+                entry.inconsistent = Some(text);
+                entry.write(&self.layout)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::error!("{}: {error}", entry.name);
         }
         OpsError::Inconsistent {
             name: entry.name.clone(),
@@ -231,7 +239,7 @@ impl<S: Services> Tpcm<S> {
                         why: format!("{operation} was interrupted"),
                         hint: "run: tpcm recover",
                     };
-                    return Err(self.give_up(&entry, &first, &second));
+                    return Err(self.give_up(&mut entry, &first, &second));
                 }
                 false
             }

@@ -33,6 +33,9 @@ pub(super) struct Entry {
     /// When it began, and by which command.
     pub(super) began: String,
     pub(super) command: String,
+    /// Why a person is needed, if there is no record to say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) inconsistent: Option<String>,
 }
 
 impl Entry {
@@ -56,6 +59,7 @@ impl Entry {
             snapshot: None,
             began,
             command,
+            inconsistent: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use switchyard_core::tpc::{Asked, Facts, Operation, Step, plan};
+use switchyard_tpc::ops::State;
 
 use crate::site::{ONE, Site, TWO, docker};
 
@@ -35,17 +36,21 @@ async fn the_process_that_is_killed() {
     done.unwrap();
 }
 
-/// Runs an operation that dies at the fail point. False if it did not get there.
-fn killed(site: &Site, verb: &str, fail: &str) -> bool {
-    let output = Command::new(std::env::current_exe().unwrap())
+/// An operation in a process of its own.
+fn process(site: &Site, verb: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "kills::the_process_that_is_killed", "--nocapture"])
         .env(VERB, verb)
         .env(ROOT, &site.root)
         .env(NAME, site.name.as_str())
-        .env("SWITCHYARD_TPC_FAIL", fail)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs an operation that dies at the fail point. False if it did not get there.
+fn killed(site: &Site, verb: &str, fail: &str) -> bool {
+    let output = process(site, verb).env("SWITCHYARD_TPC_FAIL", fail).output().unwrap();
     match output.status.signal() {
         Some(9) => true,
         _ if output.status.success() => false,
@@ -231,4 +236,24 @@ async fn a_recovery_that_is_killed_itself_is_recovered() {
         recovered(&site).await;
         assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{point}");
     }
+}
+
+#[tokio::test]
+async fn a_first_installation_that_can_be_neither_finished_nor_undone_is_told() {
+    let site = Site::new("firs");
+    site.archive(&ONE);
+    let output = process(&site, "install")
+        .env("SWITCHYARD_TPC_FAIL", "stays_up:error,undo_container:error")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let rows = site.open().list().await.unwrap();
+    let row = rows.first().expect("there is no row");
+    let reason = row.reason.clone().unwrap_or_default();
+    assert_eq!((&row.name, row.state, rows.len()), (&site.name, State::Inconsistent, 1), "{reason}");
+    assert!(reason.contains("tpcm recover"), "{reason}");
+    assert_eq!(site.open().show(&site.name).await.unwrap().summary.reason, row.reason);
+    // What was in the way is gone: as it says.
+    site.open().recover().await.unwrap();
+    assert!(site.open().list().await.unwrap().is_empty() && site.running().is_none());
 }
