@@ -13,7 +13,7 @@
 //! tpcm.rollback(&name, keep_data)         -> Report
 //! tpcm.resources(&name, Asked)            -> Report
 //! tpcm.save(&[names] /* none: all */)     -> Vec<Report>
-//! tpcm.restore()                          -> Vec<Report>     // queues the starts, waits for none: it runs at boot
+//! tpcm.restore()                          -> Vec<Report>     // at boot queues the starts, waits for none
 //! tpcm.recover()                          -> Vec<Recovered>  // every changing command begins with it
 //! tpcm.list()                             -> Vec<Summary>
 //! tpcm.show(&name)                        -> Details

@@ -11,7 +11,8 @@ use super::steps::blocking;
 use super::{OpsError, Tpcm, layout};
 
 impl<S: Services> Tpcm<S> {
-    /// Restores what is not here, and sees that every unit is as the store has it. Waits for no start.
+    /// Restores what is not here, and sees that every unit is as the store has it. Waits for no start at boot, since each waits
+    /// for this; whoever asks by hand finds running what is to run.
     pub async fn restore(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
         let mut reports = Vec::new();
@@ -68,15 +69,19 @@ impl<S: Services> Tpcm<S> {
         entry.after = Some(after);
         let mut quiet = Quiet;
         let mut live = Live::new(&mut quiet);
-        live.queue = true;
+        live.queue = self.settings.at_boot;
         self.carry_out(entry, &mut live).await.map(Some)
     }
 
     async fn start_if_wanted(&mut self, record: &Record) -> Result<(), OpsError> {
-        if record.enabled {
-            self.services.queue(&record.name.unit()).await?;
+        let (name, unit) = (&record.name, record.name.unit());
+        if !record.enabled {
+            return Ok(());
         }
-        Ok(())
+        if self.settings.at_boot {
+            return Ok(self.services.queue(&unit).await?);
+        }
+        self.services.start(&unit).await?.map_err(|why| OpsError::NotUp { name: name.clone(), why })
     }
 
     /// Reads every blob and compares what is there with what the records say.
@@ -89,9 +94,7 @@ impl<S: Services> Tpcm<S> {
         verified.blobs = u64::try_from(images.len()).unwrap_or(u64::MAX);
         verified.problems.extend(faults.iter().map(ToString::to_string));
         for name in layout::entries(&self.layout.journals())? {
-            verified
-                .problems
-                .push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
+            verified.problems.push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
         }
         for record in Record::load_all(&self.layout)? {
             self.verify_one(&record, &mut verified.problems).await?;

@@ -72,6 +72,7 @@ impl Services for Stand {
     }
 
     async fn queue(&self, unit: &str) -> Result<(), SonicError> {
+        fs::write(self.units.with_file_name("queued"), unit).unwrap();
         drop(run(&["start", Self::container(unit)]));
         Ok(())
     }
@@ -165,18 +166,33 @@ impl Site {
     }
 
     pub(crate) fn open_as(&self, dry_run: bool, wait: bool) -> Tpcm<Stand> {
-        let settings = Settings {
+        self.open_with(Settings { dry_run, wait, ..self.settings() })
+    }
+
+    /// As systemd does at boot.
+    pub(crate) fn open_at_boot(&self) -> Tpcm<Stand> {
+        self.open_with(Settings { at_boot: true, ..self.settings() })
+    }
+
+    fn open_with(&self, settings: Settings) -> Tpcm<Stand> {
+        Tpcm::open_with(settings, Stand { units: self.root.join("units") }).unwrap()
+    }
+
+    /// Whether a start was asked for and not waited for.
+    pub(crate) fn queued(&self) -> bool {
+        self.root.join("queued").exists()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
             root: self.root.join("tpc"),
             units: self.root.join("units"),
             cgroups: self.root.join("cgroups"),
             sonic: None,
-            dry_run,
-            wait,
             at_boot: false,
             command: "the test".to_owned(),
             ..Settings::default()
-        };
-        Tpcm::open_with(settings, Stand { units: self.root.join("units") }).unwrap()
+        }
     }
 
     /// An archive as `docker save` makes it; the engine does not keep the image.

@@ -172,6 +172,7 @@ async fn a_writable_layer_is_saved_replaces_the_one_before_and_travels_in_an_exp
     site.open().uninstall(&site.name, true).await.unwrap();
     assert_eq!(layers(), 0);
     site.open().import(&all).await.unwrap();
+    assert!(!site.queued(), "by hand a start is waited for");
     assert_eq!(site.running().as_deref(), Some("1"));
     assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "two");
     assert_eq!(site.data(), ["1"]);
@@ -398,7 +399,8 @@ async fn a_container_set_aside_by_an_operation_that_ended_elsewhere_does_not_sto
     let aside = format!("{}.BEFORE", site.name);
     docker(&["create", "--name", &aside, "--label", &label, &format!("tpc/{}:latest", site.name)]);
     newest_is_elsewhere(&site);
-    site.open().restore().await.unwrap();
+    site.open_at_boot().restore().await.unwrap();
+    assert!(site.queued(), "at boot the units wait for this");
     assert_eq!(site.running().as_deref(), Some("1"));
     let containers = site.everything().into_keys().filter(|name| name.starts_with("container ")).count();
     assert_eq!(containers, 1, "{:#?}", site.everything());
