@@ -84,8 +84,10 @@ impl<S: Services> Tpcm<S> {
         self.services.start(&unit).await?.map_err(|why| OpsError::NotUp { name: name.clone(), why })
     }
 
-    /// Reads every blob and compares what is there with what the records say.
+    /// Reads every blob and compares what is there with what the records say. Takes the lock: what an operation is just
+    /// about to change is no damage.
     pub async fn verify(&mut self) -> Result<Verified, OpsError> {
+        self.take_lock().await?;
         let mut verified = Verified::default();
         let store = self.store.clone();
         let (faults, bytes, images) =
@@ -94,7 +96,7 @@ impl<S: Services> Tpcm<S> {
         verified.blobs = u64::try_from(images.len()).unwrap_or(u64::MAX);
         verified.problems.extend(faults.iter().map(ToString::to_string));
         for name in layout::entries(&self.layout.journals())? {
-            verified.problems.push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
+            verified.problems.push(format!("journal {name}: an operation was interrupted; tpcm recover"));
         }
         for record in Record::load_all(&self.layout)? {
             self.verify_one(&record, &mut verified.problems).await?;

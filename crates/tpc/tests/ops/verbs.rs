@@ -223,6 +223,8 @@ async fn a_second_command_says_who_is_at_work() {
     first.recover().await.unwrap();
     let error = site.open_as(false, false).save(&[]).await.unwrap_err();
     assert!(error.to_string().contains("the test") && error.to_string().contains("process"), "{error}");
+    let error = site.open_as(false, false).verify().await.unwrap_err();
+    assert!(matches!(error, OpsError::Locked { .. }), "an operation under way is no damage: {error}");
     assert_eq!(site.open().list().await.unwrap().len(), 1, "looking on needs no lock");
 }
 
