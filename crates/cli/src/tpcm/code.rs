@@ -58,6 +58,8 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } | OpsError::Stuck(_) => INCONSISTENT,
         OpsError::File { source, .. } => file(source),
         OpsError::Damaged { .. } => STORE,
+        // As a shell has it of a process that died of one.
+        OpsError::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(FAILED),
         OpsError::FailPoint(_) => FAILED,
     }
 }

@@ -7,6 +7,7 @@ use switchyard_engine::{RegistryLogin, docker_config};
 
 use super::api::SourceRequest;
 use super::execute::Live;
+use super::interrupts::or_interrupted;
 use super::journal::Entry;
 use super::record::{Record, Release};
 use super::services::Services;
@@ -86,7 +87,8 @@ impl<S: Services> Tpcm<S> {
             known_hosts: request.known_hosts.clone(),
             patience: Patience::default(),
         };
-        let fetched = fetch::fetch(&wanted, &mut *live.progress).await?;
+        let fetching = fetch::fetch(&wanted, &mut *live.progress);
+        let fetched = or_interrupted(&mut self.interrupts, fetching).await?;
         live.progress.message("unpacking into the store");
         let bounds = Bounds::unpacked(self.free()?);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
@@ -127,7 +129,8 @@ impl<S: Services> Tpcm<S> {
             progress.advance(done.saturating_sub(before));
             before = done.max(before);
         };
-        let pulled = self.engine.pull(reference, &digest, login.as_ref(), &mut tell).await?;
+        let pulling = self.engine.pull(reference, &digest, login.as_ref(), &mut tell);
+        let pulled = or_interrupted(&mut self.interrupts, pulling).await?;
         let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
         // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
         // brings it back under a name of ours. One that somebody else has named or uses stays.

@@ -11,6 +11,7 @@ use switchyard_sonic::{Fields, SonicError, Switch};
 use tokio::time::sleep;
 
 use super::api::Report;
+use super::interrupts::or_interrupted;
 use super::record::Record;
 use super::services::Services;
 use super::{OpsError, Tpcm};
@@ -130,12 +131,19 @@ impl<S: Services> Tpcm<S> {
             if self.names()?.is_empty() {
                 return Ok(());
             }
-            match changes {
-                Some(mut changes) => {
-                    let _ = changes.next().await;
-                    sleep(SETTLE).await;
+            let next = async {
+                match changes {
+                    Some(mut changes) => {
+                        let _ = changes.next().await;
+                        sleep(SETTLE).await;
+                    }
+                    None => sleep(DATABASE_RETRY).await,
                 }
-                None => sleep(DATABASE_RETRY).await,
+                Ok::<(), OpsError>(())
+            };
+            // Once an operation has been carried out, nobody else ends this process when systemd asks it to.
+            if or_interrupted(&mut self.interrupts, next).await.is_err() {
+                return Ok(());
             }
         }
     }

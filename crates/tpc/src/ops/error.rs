@@ -162,6 +162,9 @@ pub enum OpsError {
     /// Operations that were cut short can be neither finished nor undone now.
     #[error("{0}")]
     Stuck(String),
+    /// A signal came before it was decided.
+    #[error("stopped by {}: everything is as it was before", signal_name(*.0))]
+    Interrupted(i32),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -194,5 +197,14 @@ impl OpsError {
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    match number {
+        1 => "SIGHUP".to_owned(),
+        2 => "SIGINT".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
     }
 }

@@ -71,14 +71,27 @@ impl<S: Services> Tpcm<S> {
             return Ok(report(&entry, steps, live, false));
         }
         layout::create(&self.layout.journals(), 0o700)?;
+        self.note_interrupts()?;
         while entry.progress.next().is_some() {
-            if let Err(error) = self.step(&mut entry, live).await {
+            let stepped = match self.interrupted(&entry).await {
+                Some(signal) => Err(signal),
+                None => self.step(&mut entry, live).await,
+            };
+            if let Err(error) = stepped {
                 return Err(self.turn_back(&mut entry, live, &error).await.unwrap_or(error));
             }
         }
         entry.remove(&self.layout)?;
         self.tell(&entry.name).await;
         Ok(report(&entry, steps, live, true))
+    }
+
+    /// The signal that stops an operation here: one that came before it was decided.
+    async fn interrupted(&mut self, entry: &Entry) -> Option<OpsError> {
+        if matches!(recover(&entry.progress), Recovery::Finish(_)) {
+            return None;
+        }
+        self.interrupts.as_mut()?.noted().await
     }
 
     /// The next step of a plan.
@@ -88,7 +101,8 @@ impl<S: Services> Tpcm<S> {
         entry.write(&self.layout)?;
         fail_point(step.word(), "before")?;
         fail_point(step.word(), "error")?;
-        self.forward(step, entry, live).await?;
+        // Of all steps together this is large, and every verb has it in it.
+        Box::pin(self.forward(step, entry, live)).await?;
         fail_point(step.word(), "after")?;
         entry.progress.done += 1;
         entry.progress.begun = false;
@@ -218,6 +232,7 @@ impl<S: Services> Tpcm<S> {
     async fn recover_one(&mut self, name: &TpcName) -> Result<Option<Recovered>, OpsError> {
         let Some(mut entry) = Entry::load(&self.layout, name)? else { return Ok(None) };
         let operation = entry.operation;
+        self.note_interrupts()?;
         let mut quiet = Quiet;
         let mut live = Live::new(&mut quiet);
         live.queue = true;

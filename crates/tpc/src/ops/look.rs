@@ -183,11 +183,9 @@ impl<S: Services> Tpcm<S> {
 
 /// How it is with a TPC that an operation is under way on, or was interrupted, and why.
 fn interrupted(entry: &Entry) -> (State, String) {
-    match &entry.inconsistent {
-        Some(why) => (State::Inconsistent, why.clone()),
-        None => {
-            let why = format!("{} since {} ({}); tpcm recover", entry.operation, entry.began, entry.command);
-            (State::Interrupted, why)
-        }
+    if let Some(why) = &entry.inconsistent {
+        return (State::Inconsistent, why.clone());
     }
+    let why = format!("{} since {} ({}); tpcm recover", entry.operation, entry.began, entry.command);
+    (State::Interrupted, why)
 }

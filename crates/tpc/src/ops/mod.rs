@@ -36,6 +36,7 @@ mod execute;
 mod export;
 mod hooks;
 mod install;
+mod interrupts;
 mod journal;
 mod layout;
 mod lock;
@@ -69,6 +70,7 @@ use switchyard_engine::Engine;
 use switchyard_sonic::Paths;
 
 use crate::store::Store;
+use interrupts::{Interrupts, or_interrupted};
 use layout::Layout;
 use lock::Lock;
 
@@ -132,6 +134,8 @@ pub struct Tpcm<S = Systemd> {
     lock: Option<Lock>,
     /// Operations that the last recovery could neither finish nor undo, and why.
     stuck: BTreeMap<TpcName, String>,
+    /// Signals, from the first operation on.
+    interrupts: Option<Interrupts>,
 }
 
 impl Tpcm<Systemd> {
@@ -152,7 +156,17 @@ impl<S: Services> Tpcm<S> {
             "mend it: limits {cpu, memory, disk}, cap {cpu, memory, disk}, cgroup, stays_up, hook_time";
         let defaults = layout::read_json(&layout.defaults(), hint)?.unwrap_or_default();
         let engine = Engine::connect(&settings.socket)?;
-        Ok(Self { settings, layout, engine, services, store, defaults, lock: None, stuck: BTreeMap::new() })
+        Ok(Self {
+            settings,
+            layout,
+            engine,
+            services,
+            store,
+            defaults,
+            lock: None,
+            stuck: BTreeMap::new(),
+            interrupts: None,
+        })
     }
 
     /// One operation at a time. What an earlier one left is put in order first; what cannot be is in the way of that TPC
@@ -169,7 +183,18 @@ impl<S: Services> Tpcm<S> {
         if self.lock.is_none() {
             let tell = |text: &str| tracing::warn!("{text}");
             let (path, command) = (self.layout.lock(), &self.settings.command);
-            self.lock = Some(Lock::take(&path, command, self.settings.wait, tell).await?);
+            let taken = Lock::take(&path, command, self.settings.wait, tell);
+            self.lock = Some(or_interrupted(&mut self.interrupts, taken).await?);
+        }
+        Ok(())
+    }
+
+    /// From here on signals are noted rather than died of.
+    fn note_interrupts(&mut self) -> Result<(), OpsError> {
+        if self.interrupts.is_none() {
+            let listening = Interrupts::listen();
+            let failed = OpsError::file("hear of signals for", self.layout.root());
+            self.interrupts = Some(listening.map_err(failed)?);
         }
         Ok(())
     }

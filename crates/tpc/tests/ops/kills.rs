@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use switchyard_core::tpc::{Asked, Facts, Operation, Step, plan};
 use switchyard_tpc::ops::State;
 
-use crate::site::{ONE, Site, TWO, docker};
+use crate::site::{Image, ONE, Site, TWO, docker};
 
 const VERB: &str = "SWITCHYARD_TPC_TEST_VERB";
 const ROOT: &str = "SWITCHYARD_TPC_TEST_ROOT";
+const URL: &str = "SWITCHYARD_TPC_TEST_URL";
 const NAME: &str = "SWITCHYARD_TPC_TEST_NAME";
 
 /// What is killed: this test again, in a process of its own, told by its environment what to do.
@@ -30,6 +31,7 @@ async fn the_process_that_is_killed() {
             let asked = Asked { memory: Some("64M".parse().unwrap()), ..Asked::default() };
             site.open().resources(&site.name, asked).await.map(drop)
         }
+        "download" => site.install_from(&std::env::var(URL).unwrap()).await.map(drop),
         "recover" => site.open().recover().await.map(drop),
         other => panic!("{other}"),
     };
@@ -256,4 +258,55 @@ async fn a_first_installation_that_can_be_neither_finished_nor_undone_is_told() 
     // What was in the way is gone: as it says.
     site.open().recover().await.unwrap();
     assert!(site.open().list().await.unwrap().is_empty() && site.running().is_none());
+}
+
+/// Sends a signal, and waits for the end, which is an error with the signal in it rather than a death of it.
+fn interrupted(child: std::process::Child, signal: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.signal().is_none() && !output.status.success(), "{:?}: {said}", output.status);
+    assert!(said.contains("Interrupted("), "{said}");
+}
+
+#[tokio::test]
+async fn a_signal_in_the_midst_of_an_upgrade_puts_the_old_version_back_at_once() {
+    let site = Site::new("sign");
+    // It is the new version's first act, after the old one has stopped.
+    let slow = Image {
+        main: "echo 2 >> /tpc/data; : > /tpc/begun; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        ..TWO
+    };
+    site.archive(&slow);
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let child = process(&site, "upgrade").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    for _ in 0..1200 {
+        if site.volume("begun").exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    interrupted(child, "HUP");
+    assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before, "something is left");
+    assert!(site.open().recover().await.unwrap().is_empty(), "nothing is left to be done");
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_download_at_once() {
+    let site = Site::new("down");
+    // A server that says nothing.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/image.tar", server.local_addr().unwrap());
+    let mut command = process(&site, "download");
+    let child = command.env(URL, url).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let _connection = server.accept().unwrap();
+    let began = std::time::Instant::now();
+    interrupted(child, "TERM");
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(site.open().list().await.unwrap().is_empty());
 }

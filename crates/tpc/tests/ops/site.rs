@@ -252,6 +252,12 @@ impl Site {
         self.open().install(request, &mut Nobody).await
     }
 
+    pub(crate) async fn install_from(&self, url: &str) -> Result<Report, OpsError> {
+        let source = SourceRequest::new(Source::parse(url, &SshOptions::default()).unwrap());
+        let request = InstallRequest { name: self.name.clone(), source, options: Options::default() };
+        self.open().install(request, &mut Nobody).await
+    }
+
     pub(crate) async fn upgrade(&self, image: &Image) -> Result<Report, OpsError> {
         let (name, source, options) = (self.name.clone(), self.source(image), Options::default());
         let request = UpgradeRequest { name, source, options, skip_data: false };
