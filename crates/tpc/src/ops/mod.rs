@@ -58,7 +58,7 @@ pub use api::{
     Summary, UpgradeRequest, Usage, Verified,
 };
 pub use error::OpsError;
-pub use record::Happened;
+pub use record::{Happened, Said};
 pub use services::{Services, Systemd};
 pub use unit::NOT_AGAIN;
 

@@ -45,6 +45,9 @@ async fn an_upgrade_takes_the_data_along_and_rollback_brings_version_and_data_ba
     assert!(report.messages.iter().any(|message| message.contains("saved")), "{report:?}");
     assert_eq!((site.running().as_deref(), site.data()), (Some("2"), vec!["1".to_owned(), "2".to_owned()]));
     assert_eq!(fs::read_to_string(site.volume("got")).unwrap().trim(), "data");
+    let event = site.open().show(&site.name).await.unwrap().history.pop().unwrap();
+    let said: Vec<_> = event.said.iter().map(|said| (said.hook.as_str(), said.output.as_str())).collect();
+    assert_eq!(said, [("hook/pre.sh", "saved")], "the history has what the hooks said");
     let images = docker(&["images", "--format", "{{.Tag}}", &format!("tpc/{}", site.name)]);
     assert_eq!(images, "latest", "one name is left");
 
