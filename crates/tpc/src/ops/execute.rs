@@ -154,8 +154,10 @@ impl<S: Services> Tpcm<S> {
         if entry.before.is_none() {
             layout::remove_tree(&self.layout.of(&entry.name))?;
         }
-        if let Some(mut record) = entry.before.clone().filter(|record| record.inconsistent.is_some()) {
-            record.inconsistent = None;
+        // An attempt to undo it that failed has said so in the record since, not in what the journal has of before.
+        if let Some(mut record) = Record::load(&self.layout, &entry.name)?
+            && record.inconsistent.take().is_some()
+        {
             record.store(&self.layout)?;
         }
         self.sweep(&entry.name).await?;

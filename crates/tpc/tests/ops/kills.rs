@@ -310,3 +310,22 @@ async fn a_signal_ends_a_download_at_once() {
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "it took {:?}", began.elapsed());
     assert!(site.open().list().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_upgrade_that_could_not_be_undone_is_whole_again_once_it_is() {
+    let site = Site::new("mend");
+    site.archive(&TWO);
+    site.install(&ONE).await.unwrap();
+    let fail = "stays_up:error,undo_container:error";
+    assert!(!process(&site, "upgrade").env("SWITCHYARD_TPC_FAIL", fail).output().unwrap().status.success());
+    assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::Inconsistent);
+    recovered(&site).await;
+    let summary = site.open().show(&site.name).await.unwrap().summary;
+    assert_eq!(
+        (summary.state, summary.version.as_deref()),
+        (State::Running, Some("1")),
+        "{:?}",
+        summary.reason
+    );
+    assert_eq!(site.data(), ["1"]);
+}
