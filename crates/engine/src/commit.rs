@@ -11,6 +11,7 @@ use bollard::query_parameters::{
     CommitContainerOptions, DownloadFromContainerOptions, InspectContainerOptions, RenameContainerOptions,
 };
 use futures_util::{Stream, StreamExt};
+use switchyard_core::tpc::LABEL;
 use switchyard_core::{ImageId, Repository, Tag};
 
 use crate::{Engine, EngineError};
@@ -31,7 +32,8 @@ pub struct Executed {
 }
 
 impl Engine {
-    /// Makes an image, with a name of its own, of a container as it is. The container is paused meanwhile.
+    /// Makes an image, with a name of its own, of a container as it is. The container is paused meanwhile. What is later
+    /// run from that image is no third-party container by itself.
     pub async fn commit(
         &self,
         container: &str,
@@ -42,6 +44,7 @@ impl Engine {
             container: Some(container.to_owned()),
             repo: Some(repository.to_string()),
             tag: Some(tag.to_string()),
+            changes: Some(format!("LABEL {LABEL}=")),
             ..CommitContainerOptions::default()
         };
         let answer =

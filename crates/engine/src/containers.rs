@@ -1,13 +1,14 @@
 //! One container: what it is, and starting, stopping, killing and waiting for it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
-use bollard::models::ContainerInspectResponse;
+use bollard::models::{ContainerInspectResponse, ContainerSummary, MountPoint};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptions, RemoveContainerOptions, StartContainerOptions,
-    StopContainerOptions, WaitContainerOptions,
+    InspectContainerOptions, KillContainerOptions, ListContainersOptions, RemoveContainerOptions,
+    StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use futures_util::StreamExt;
 use switchyard_core::{ContainerId, ImageId, Version};
@@ -43,6 +44,19 @@ pub struct Container {
     pub version: Option<Version>,
     /// Its labels.
     pub labels: HashMap<String, String>,
+}
+
+/// A container that bears a label.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// Its name.
+    pub name: String,
+    /// The id of the image it was made from.
+    pub image: Option<ImageId>,
+    /// Its labels.
+    pub labels: HashMap<String, String>,
+    /// The host's paths that are mounted into it, each with the path inside.
+    pub binds: Vec<(PathBuf, PathBuf)>,
 }
 
 /// How a container's run ended.
@@ -82,6 +96,30 @@ impl Engine {
             .inspect_container(id, None::<InspectContainerOptions>)
             .await
             .map_err(|error| self.error(id, error))
+    }
+
+    /// The host's paths that are mounted into a container, each with the path inside. The engine resolves them anew at
+    /// every start.
+    pub async fn binds(&self, id: &str) -> Result<Vec<(PathBuf, PathBuf)>, EngineError> {
+        Ok(binds_of(self.inspect(id).await?.mounts))
+    }
+
+    /// All containers, running or not, that bear a label of this name.
+    pub async fn labelled(&self, label: &str) -> Result<Vec<Labelled>, EngineError> {
+        let options = ListContainersOptions {
+            all: true,
+            filters: Some(HashMap::from([("label".to_owned(), vec![label.to_owned()])])),
+            ..ListContainersOptions::default()
+        };
+        let listed =
+            self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
+        let describe = |summary: ContainerSummary| Labelled {
+            name: name_of(&summary).to_owned(),
+            image: summary.image_id.and_then(|id| ImageId::parse(&id).ok()),
+            labels: summary.labels.unwrap_or_default(),
+            binds: binds_of(summary.mounts),
+        };
+        Ok(listed.into_iter().map(describe).collect())
     }
 
     /// Starts a container that exists. One that runs already is as asked.
@@ -131,6 +169,18 @@ impl Engine {
             }),
         }
     }
+}
+
+fn binds_of(mounts: Option<Vec<MountPoint>>) -> Vec<(PathBuf, PathBuf)> {
+    let mounts = mounts.unwrap_or_default().into_iter();
+    let binds = mounts.filter(|mount| mount.typ.as_deref() == Some("bind"));
+    binds.filter_map(|mount| Some((mount.source?.into(), mount.destination?.into()))).collect()
+}
+
+/// A container that another one is linked to has a second name, with the other's in it.
+pub(crate) fn name_of(summary: &ContainerSummary) -> &str {
+    let mut names = summary.names.iter().flatten().filter_map(|name| name.strip_prefix('/'));
+    names.find(|name| !name.contains('/')).unwrap_or_default()
 }
 
 fn gone_is_fine(result: Result<(), EngineError>) -> Result<(), EngineError> {

@@ -29,7 +29,7 @@ pub struct NewContainer {
     pub args: CreateArgs,
     /// Each a host path, a path inside and options, in the engine's own form `host:inside:options`.
     pub binds: Vec<String>,
-    /// Labels besides those of `args`.
+    /// Labels besides those of `args`, and before them.
     pub labels: HashMap<String, String>,
     /// Billionths of one processor.
     pub nano_cpus: i64,
@@ -83,8 +83,9 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 
 fn body(new: NewContainer) -> ContainerCreateBody {
     let host = host_config(&new);
-    let NewContainer { image, args, mut labels, command, .. } = new;
-    labels.extend(args.labels);
+    let NewContainer { image, args, labels: own, command, .. } = new;
+    // Ours last: by them it is told whose the container is.
+    let labels = args.labels.into_iter().chain(own).collect();
     let entrypoint =
         args.entrypoint.map(|entry| if entry.is_empty() { vec![String::new()] } else { vec![entry] });
     let healthcheck = args
@@ -211,7 +212,9 @@ mod tests {
 
     #[test]
     fn what_was_said_arrives() {
-        let body = made("-e A=b --label x=y --cap-add NET_ADMIN --network none --stop-timeout 7 -- sleep 5");
+        let body = made(
+            "-e A=b --label x=y --label ours=theirs --cap-add NET_ADMIN --network none --stop-timeout 7 -- sleep 5",
+        );
         assert_eq!(body.env.unwrap(), ["A=b"]);
         assert_eq!(body.cmd.unwrap(), ["sleep", "5"]);
         assert_eq!(body.stop_timeout, Some(7));

@@ -10,6 +10,7 @@ use bollard::query_parameters::{
 };
 use switchyard_core::{ContainerId, Image, ImageId, ImageName, Made, Repository, Tag, Version};
 
+use crate::containers::name_of;
 use crate::{Engine, EngineError};
 
 /// What became of an image, or a name of one, that was to be removed.
@@ -54,7 +55,7 @@ impl Engine {
         let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
         let listed =
             self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
-        Ok(listed.into_iter().filter_map(made).collect())
+        Ok(listed.iter().filter_map(made).collect())
     }
 
     /// Gives an image a name, taking it from the image that has it. One that has it already is as asked.
@@ -113,14 +114,12 @@ pub(crate) fn version_in(env: &[String]) -> Option<Version> {
     Version::parse(text).ok()
 }
 
-fn made(summary: ContainerSummary) -> Option<Made> {
-    // A container that another one is linked to has a second name, with the other's in it.
-    let names = summary.names.unwrap_or_default();
-    let name = names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/'));
+fn made(summary: &ContainerSummary) -> Option<Made> {
+    let name = name_of(summary).to_owned();
     let ended = matches!(summary.state, Some(State::CREATED | State::EXITED | State::DEAD | State::REMOVING));
     Some(Made {
         id: ContainerId::parse(summary.id.as_deref()?).ok()?,
-        name: name.unwrap_or_default().to_owned(),
+        name,
         running: !ended,
         image: ImageId::parse(summary.image_id.as_deref()?).ok()?,
     })

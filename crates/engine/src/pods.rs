@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptions;
+use switchyard_core::tpc::LABEL;
 use switchyard_core::{ContainerId, Instance, Pod};
 
 use crate::{Engine, EngineError};
@@ -23,7 +25,8 @@ impl Engine {
         };
         let listed =
             self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
-        let ids = listed.into_iter().filter_map(|summary| ContainerId::parse(summary.id.as_deref()?).ok());
+        let pods = listed.into_iter().filter(|summary| !is_tpc(summary));
+        let ids = pods.filter_map(|summary| ContainerId::parse(summary.id.as_deref()?).ok());
         Ok(ids.map(|id| Pod { id }).collect())
     }
 
@@ -37,7 +40,8 @@ impl Engine {
         };
         let listed =
             self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
-        for id in listed.into_iter().filter_map(|summary| summary.id) {
+        let pods = listed.into_iter().filter(|summary| !is_tpc(summary));
+        for id in pods.filter_map(|summary| summary.id) {
             self.stop(&id, None).await?;
             self.remove(&id).await?;
         }
@@ -60,4 +64,9 @@ impl Engine {
         });
         Ok(names.collect())
     }
+}
+
+/// A third-party container inherits whatever labels its image has, those of a kubelet too. It is no pod.
+fn is_tpc(summary: &ContainerSummary) -> bool {
+    summary.labels.iter().flatten().any(|(key, value)| key == LABEL && !value.is_empty())
 }

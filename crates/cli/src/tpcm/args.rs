@@ -23,7 +23,7 @@ Exit codes: 0 done; 1 failed; 2 wrong arguments; 3 no such container; 4 not conf
 11 server or file cannot be reached, or broke off; 12 login refused; 13 server's key or certificate not trusted;
 14 not an image, or a hostile archive; 15 wrong digest; 16 no space; 17 limits do not fit; 18 a hook failed;
 19 store damaged or written by a newer version; 20 inconsistent: needs a person, tpcm show tells what to do;
-21 container arguments refused; 22 a SONiC package.")]
+21 container arguments refused; 22 a SONiC package; 129, 130, 143 stopped by SIGHUP, SIGINT, SIGTERM and undone.")]
 pub(crate) struct Tpcm {
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]

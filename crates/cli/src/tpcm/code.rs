@@ -51,13 +51,15 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Args(_) => ARGUMENTS,
         OpsError::NotAdmitted(_) => LIMITS,
         OpsError::SonicPackage(_) => SONIC_PACKAGE,
-        OpsError::NotOneImage { .. } => NOT_AN_IMAGE,
+        OpsError::NotOneImage { .. } | OpsError::PodLabel(_) => NOT_AN_IMAGE,
         OpsError::NoSpace { .. } => NO_SPACE,
         OpsError::NotUp { .. } => DOES_NOT_RUN,
         OpsError::Hook { .. } | OpsError::BrokenData { .. } => HOOK,
-        OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } => INCONSISTENT,
+        OpsError::Inconsistent { .. } | OpsError::Unfinished { .. } | OpsError::Stuck(_) => INCONSISTENT,
         OpsError::File { source, .. } => file(source),
         OpsError::Damaged { .. } => STORE,
+        // As a shell has it of a process that died of one.
+        OpsError::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(FAILED),
         OpsError::FailPoint(_) => FAILED,
     }
 }

@@ -1,7 +1,7 @@
 //! What `tpcm` prints of what was done and of what is there.
 
 use switchyard_core::tpc::{Limits, human};
-use switchyard_tpc::ops::{Details, Pruned, Recovered, Report, State, Summary, Usage, Verified};
+use switchyard_tpc::ops::{Details, Pruned, Recovered, Report, Said, State, Summary, Usage, Verified};
 
 use crate::args::Output;
 use crate::output::{json, line, table};
@@ -123,6 +123,10 @@ pub(super) fn details(details: &Details, format: Output) {
     let from = details.history.len().saturating_sub(SHOWN);
     for event in details.history.iter().skip(from) {
         line(format!("    {}  {:<9}  {}", event.at, event.operation.to_string(), event.note).trim_end());
+        for Said { hook, output } in &event.said {
+            line(&format!("      {hook} said:"));
+            output.lines().for_each(|said| line(&format!("        {said}")));
+        }
     }
 }
 

@@ -7,6 +7,10 @@ mod plan;
 mod secret;
 mod source;
 
+/// The label of a third-party container: its name. An image that was made of such a container has it empty, so that what
+/// somebody runs from it by hand is nobody's.
+pub const LABEL: &str = "switchyard.tpc";
+
 pub use args::{ArgsError, CreateArgs, Device, Hazard, Mount, MountKind, Port, Tmpfs, Transport, Ulimit};
 pub use limits::{
     Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, admit, human,

@@ -134,9 +134,13 @@ async fn a_pod_is_found_by_the_kubelets_labels_and_never_by_a_part_of_its_name()
     let pod = Guest::create("k8s", &["--label", &container, "--label", &kind("container")], SLEEPER);
     let pause = Guest::create("pause", &["--label", &container, "--label", &kind("podsandbox")], SLEEPER);
     let other = Guest::create("sidecar", &["--label", &sidecar, "--label", &kind("container")], SLEEPER);
+    // A third-party container inherits whatever labels its image has.
+    let (inherited, own) = (kind("container"), format!("{}=web", switchyard_core::tpc::LABEL));
+    let labels = ["--label", &container, "--label", &inherited, "--label", &own];
+    let guest = Guest::create("tpc", &labels, SLEEPER);
     let engine = engine();
     assert!(engine.pods(&instance).await.unwrap().is_empty(), "nothing runs yet");
-    for guest in [&pod, &pause, &other] {
+    for guest in [&pod, &pause, &other, &guest] {
         engine.start(&guest.name).await.unwrap();
     }
     let found = engine.pods(&instance).await.unwrap();

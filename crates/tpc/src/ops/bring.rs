@@ -7,6 +7,7 @@ use switchyard_engine::{RegistryLogin, docker_config};
 
 use super::api::SourceRequest;
 use super::execute::Live;
+use super::interrupts::or_interrupted;
 use super::journal::Entry;
 use super::record::{Record, Release};
 use super::services::Services;
@@ -17,6 +18,9 @@ use crate::store::StoredImage;
 
 /// The label of images that SONiC's own package manager installs.
 const PACKAGE_LABEL: &str = "com.azure.sonic.manifest";
+
+/// How the labels begin by which a kubelet finds its containers. They are inherited from the image.
+const POD_LABELS: &str = "io.kubernetes.";
 
 /// Where an image says its version, if not in `IMAGE_VERSION`.
 const VERSION_LABELS: [&str; 2] = ["org.opencontainers.image.version", "version"];
@@ -83,7 +87,8 @@ impl<S: Services> Tpcm<S> {
             known_hosts: request.known_hosts.clone(),
             patience: Patience::default(),
         };
-        let fetched = fetch::fetch(&wanted, &mut *live.progress).await?;
+        let fetching = fetch::fetch(&wanted, &mut *live.progress);
+        let fetched = or_interrupted(&mut self.interrupts, fetching).await?;
         live.progress.message("unpacking into the store");
         let bounds = Bounds::unpacked(self.free()?);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
@@ -124,7 +129,8 @@ impl<S: Services> Tpcm<S> {
             progress.advance(done.saturating_sub(before));
             before = done.max(before);
         };
-        let pulled = self.engine.pull(reference, &digest, login.as_ref(), &mut tell).await?;
+        let pulling = self.engine.pull(reference, &digest, login.as_ref(), &mut tell);
+        let pulled = or_interrupted(&mut self.interrupts, pulling).await?;
         let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
         // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
         // brings it back under a name of ours. One that somebody else has named or uses stays.
@@ -143,6 +149,9 @@ impl<S: Services> Tpcm<S> {
             return Err(OpsError::SonicPackage(
                 stored.names.first().map_or("the image", |name| name).to_owned(),
             ));
+        }
+        if let Some(label) = stored.labels.keys().find(|label| label.starts_with(POD_LABELS)) {
+            return Err(OpsError::PodLabel(label.chars().filter(|c| !c.is_control()).take(64).collect()));
         }
         self.has_room("the image in this SONiC image and in the next", stored.size().saturating_mul(2))?;
         Ok(stored)

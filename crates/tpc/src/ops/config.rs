@@ -11,6 +11,7 @@ use switchyard_sonic::{Fields, SonicError, Switch};
 use tokio::time::sleep;
 
 use super::api::Report;
+use super::interrupts::or_interrupted;
 use super::record::Record;
 use super::services::Services;
 use super::{OpsError, Tpcm};
@@ -135,12 +136,19 @@ impl<S: Services> Tpcm<S> {
             if self.names()?.is_empty() {
                 return Ok(());
             }
-            match changes {
-                Some(mut changes) => {
-                    let _ = changes.next().await;
-                    sleep(SETTLE).await;
+            let next = async {
+                match changes {
+                    Some(mut changes) => {
+                        let _ = changes.next().await;
+                        sleep(SETTLE).await;
+                    }
+                    None => sleep(DATABASE_RETRY).await,
                 }
-                None => sleep(DATABASE_RETRY).await,
+                Ok::<(), OpsError>(())
+            };
+            // Once an operation has been carried out, nobody else ends this process when systemd asks it to.
+            if or_interrupted(&mut self.interrupts, next).await.is_err() {
+                return Ok(());
             }
         }
     }
@@ -213,6 +221,7 @@ impl<S: Services> Tpcm<S> {
 
     async fn fulfil(&mut self, wish: &Wish) -> Result<Option<Report>, OpsError> {
         let record = &wish.record;
+        self.not_stuck(&record.name)?;
         // A row that asks for too much changes nothing at all.
         if wish.enabled {
             let mut wished = record.current.clone();

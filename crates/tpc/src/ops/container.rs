@@ -6,17 +6,14 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 use switchyard_core::ImageId;
-use switchyard_core::tpc::{CreateArgs, Memory, Mount, MountKind, Operation, TpcName};
+use switchyard_core::tpc::{CreateArgs, LABEL, Memory, Mount, MountKind, Operation, TpcName};
 use switchyard_engine::NewContainer;
 
 use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::steps::{after, blocking, wanted_image};
-use super::{OpsError, Tpcm, cgroup, layout, volume};
-
-/// By which a container is known as ours: nobody else's is ever stopped or removed.
-pub(super) const LABEL: &str = "switchyard.tpc";
+use super::{OpsError, Tpcm, beneath, cgroup, layout, volume};
 
 /// The images in a volume are not larger than this, or something is wrong with them.
 const FILES_MAX: u64 = 8 << 30;
@@ -24,6 +21,15 @@ const FILES_MAX: u64 = 8 << 30;
 /// The name of a container without mounts, out of which the image's own files are read.
 pub(super) fn bare(name: &TpcName) -> String {
     format!("{name}.IMAGE")
+}
+
+/// Whether a container is ours: nobody else's is ever stopped or removed. Its label names the TPC that its own name is
+/// made of; one that somebody runs by hand from an image that inherited the label is called something else.
+pub(super) fn is_ours(container: &str, labels: &HashMap<String, String>) -> bool {
+    let named = |name: &str| {
+        container.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | ".BEFORE" | ".IMAGE"))
+    };
+    labels.get(LABEL).is_some_and(|name| !name.is_empty() && named(name))
 }
 
 impl<S: Services> Tpcm<S> {
@@ -37,8 +43,9 @@ impl<S: Services> Tpcm<S> {
                 blocking(move || volume::copy(&from, &to, &mut volume::Copied::default())).await?;
             }
         }
-        layout::create(&volume, 0o755)?;
-        layout::create(&self.layout.shared(), 0o755)?;
+        for own in [&volume, &self.layout.shared()] {
+            beneath::make(self.layout.root(), own.strip_prefix(self.layout.root()).unwrap_or(own))?;
+        }
         let places = self.places(&wanted_image(entry)?, &after(entry)?.current.args)?;
         // Files of the image: its hooks, which the mount would hide; and what its volumes begin with, as Docker does it.
         let mut wanted: Vec<(String, std::path::PathBuf)> = Vec::new();
@@ -46,18 +53,18 @@ impl<S: Services> Tpcm<S> {
             wanted.push(("/tpc".to_owned(), volume.clone()));
         }
         for (inside, below) in places {
-            let directory = volume.join(&below);
-            if !directory.exists() {
-                wanted.push((inside, directory));
+            if !beneath::is_there(&volume, Path::new(&below))? {
+                wanted.push((inside, volume.join(&below)));
             }
         }
         if !wanted.is_empty() {
             self.copy_out(name, &wanted_image(entry)?, &wanted).await?;
         }
         for directory in ["hook", "backup", "volumes"] {
-            make_inside(&volume, directory)?;
+            beneath::make(&volume, Path::new(directory))?;
         }
-        Ok(())
+        // The record makes it count: hooks that are empty after a power cut would be run by the next upgrade.
+        blocking(move || sync(&volume)).await
     }
 
     async fn copy_out(
@@ -82,7 +89,7 @@ impl<S: Services> Tpcm<S> {
         for (inside, directory) in wanted {
             if *directory != self.layout.volume(name) {
                 let below = directory.strip_prefix(self.layout.volume(name)).unwrap_or(directory);
-                make_inside(&self.layout.volume(name), &below.to_string_lossy())?;
+                beneath::make(&self.layout.volume(name), below)?;
             }
             let Some(pieces) = self.engine.read_out(&bare, inside).await? else { continue };
             let mut spool = tempfile(&self.layout.store())?;
@@ -105,6 +112,19 @@ impl<S: Services> Tpcm<S> {
         Ok(places_of(stored.iter().map(String::as_str), &args.mounts))
     }
 
+    /// Whether what the engine is about to mount is what was meant when the container was made. It has run since, and may
+    /// have put a link in the place of a directory below its volume; now it does not run. A directory that it removed is
+    /// made again, since the engine would make it through links.
+    pub(super) async fn mounts_are_plain(&self, name: &TpcName) -> Result<(), OpsError> {
+        for (source, _) in self.engine.binds(name.as_str()).await? {
+            // What an operator bound from elsewhere is theirs.
+            if let Ok(below) = source.strip_prefix(self.layout.root()) {
+                beneath::make(self.layout.root(), below)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The old container gets out of the way, and the new one is made.
     pub(super) async fn make_container(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
         let name = entry.name.clone();
@@ -112,6 +132,8 @@ impl<S: Services> Tpcm<S> {
         let is_old = |id: &str| entry.old_container.as_deref() == Some(id);
         match here {
             Some(here) if is_old(here.id.as_str()) && entry.operation != Operation::Install => {
+                // An operation that was cut short here and ended under another SONiC image has left one of that name.
+                self.discard(&aside).await?;
                 self.engine.rename(name.as_str(), &aside).await?;
             }
             Some(_) => self.discard(name.as_str()).await?,
@@ -222,18 +244,11 @@ fn below(inside: &str) -> String {
     format!("volumes/{}", name.trim_start_matches('.'))
 }
 
-/// Makes a directory of the volume, which a container may have put a link in the way of.
-fn make_inside(volume: &Path, below: &str) -> Result<(), OpsError> {
-    let mut path = volume.to_owned();
-    for part in Path::new(below) {
-        path.push(part);
-        match std::fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => return Err(OpsError::Planted(path)),
-            Err(_) => std::fs::create_dir(&path).map_err(OpsError::file("create", &path))?,
-        }
-    }
-    Ok(())
+/// All that was written to the file system of a directory is on the disk.
+fn sync(directory: &Path) -> Result<(), OpsError> {
+    std::fs::File::open(directory)
+        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
+        .map_err(OpsError::file("write", directory))
 }
 
 /// A file without a name: whatever happens, nothing of it is left.
@@ -247,6 +262,19 @@ fn tempfile(directory: &Path) -> Result<std::fs::File, OpsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_is_ours_by_label_and_name() {
+        let labels = |value: &str| HashMap::from([(LABEL.to_owned(), value.to_owned())]);
+        let web = TpcName::parse("web").unwrap();
+        for ours in ["web", &web.set_aside(), &bare(&web)] {
+            assert!(is_ours(ours, &labels("web")), "{ours}");
+        }
+        for (name, label) in [("web", ""), ("web2", "web"), ("hand", "web"), ("web", "hand")] {
+            assert!(!is_ours(name, &labels(label)), "{name} {label}");
+        }
+        assert!(!is_ours("web", &HashMap::new()));
+    }
 
     #[test]
     fn volumes_of_the_image_and_of_names_lie_below_the_private_one() {

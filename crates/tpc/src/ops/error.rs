@@ -75,6 +75,11 @@ pub enum OpsError {
     /// An image that SONiC's own tool manages.
     #[error("{0} is a SONiC package: install it with: sonic-package-manager install --from-tarball FILE")]
     SonicPackage(String),
+    /// An image whose container would pass for a pod.
+    #[error(
+        "the image has the label {0}, by which its container would pass for a pod of Kubernetes: build it without"
+    )]
+    PodLabel(String),
     /// The archive has not one image.
     #[error("the archive has {count} images, one is needed: {names}; save one alone with: docker save")]
     NotOneImage {
@@ -154,6 +159,12 @@ pub enum OpsError {
         /// Why.
         cause: String,
     },
+    /// Operations that were cut short can be neither finished nor undone now.
+    #[error("{0}")]
+    Stuck(String),
+    /// A signal came before it was decided.
+    #[error("stopped by {}: everything is as it was before", signal_name(*.0))]
+    Interrupted(i32),
     /// A file could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -186,5 +197,14 @@ impl OpsError {
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }
+    }
+}
+
+fn signal_name(number: i32) -> String {
+    match number {
+        1 => "SIGHUP".to_owned(),
+        2 => "SIGINT".to_owned(),
+        15 => "SIGTERM".to_owned(),
+        other => format!("signal {other}"),
     }
 }

@@ -71,14 +71,27 @@ impl<S: Services> Tpcm<S> {
             return Ok(report(&entry, steps, live, false));
         }
         layout::create(&self.layout.journals(), 0o700)?;
+        self.note_interrupts()?;
         while entry.progress.next().is_some() {
-            if let Err(error) = self.step(&mut entry, live).await {
+            let stepped = match self.interrupted(&entry).await {
+                Some(signal) => Err(signal),
+                None => self.step(&mut entry, live).await,
+            };
+            if let Err(error) = stepped {
                 return Err(self.turn_back(&mut entry, live, &error).await.unwrap_or(error));
             }
         }
         entry.remove(&self.layout)?;
         self.tell(&entry.name).await;
         Ok(report(&entry, steps, live, true))
+    }
+
+    /// The signal that stops an operation here: one that came before it was decided.
+    async fn interrupted(&mut self, entry: &Entry) -> Option<OpsError> {
+        if matches!(recover(&entry.progress), Recovery::Finish(_)) {
+            return None;
+        }
+        self.interrupts.as_mut()?.noted().await
     }
 
     /// The next step of a plan.
@@ -88,7 +101,8 @@ impl<S: Services> Tpcm<S> {
         entry.write(&self.layout)?;
         fail_point(step.word(), "before")?;
         fail_point(step.word(), "error")?;
-        self.forward(step, entry, live).await?;
+        // Of all steps together this is large, and every verb has it in it.
+        Box::pin(self.forward(step, entry, live)).await?;
         fail_point(step.word(), "after")?;
         entry.progress.done += 1;
         entry.progress.begun = false;
@@ -121,39 +135,61 @@ impl<S: Services> Tpcm<S> {
     }
 
     async fn undo(&mut self, entry: &mut Entry, steps: &[Step], live: &mut Live<'_>) -> Result<(), OpsError> {
+        let mut unit_is_old = true;
         for step in steps {
             let word = format!("undo_{step}", step = step.word());
             fail_point(&word, "before")?;
             fail_point(&word, "error")?;
-            self.backward(*step, entry, live).await?;
+            match self.backward(*step, entry, live).await {
+                // On a disk that is full there is room for it once the new container and the copy of the volume have
+                // gone, which come next; meanwhile the new unit starts the old version as well.
+                Err(error) if *step == Step::Unit => {
+                    tracing::warn!("{}: {error}; it is tried again at the end", entry.name);
+                    unit_is_old = false;
+                }
+                done => done?,
+            }
             fail_point(&word, "after")?;
         }
         if entry.before.is_none() {
             layout::remove_tree(&self.layout.of(&entry.name))?;
         }
-        if let Some(mut record) = entry.before.clone().filter(|record| record.inconsistent.is_some()) {
-            record.inconsistent = None;
+        // An attempt to undo it that failed has said so in the record since, not in what the journal has of before.
+        if let Some(mut record) = Record::load(&self.layout, &entry.name)?
+            && record.inconsistent.take().is_some()
+        {
             record.store(&self.layout)?;
         }
         self.sweep(&entry.name).await?;
+        if !unit_is_old {
+            self.backward(Step::Unit, entry, live).await?;
+        }
         entry.remove(&self.layout)?;
         self.tell(&entry.name).await;
         Ok(())
     }
 
-    /// Neither forward nor back: the record says so, and what to do. The journal stays.
-    fn give_up(&mut self, entry: &Entry, first: &OpsError, second: &OpsError) -> OpsError {
+    /// Neither forward nor back: the record says so, and what to do; of a first installation, the journal. That stays.
+    fn give_up(&mut self, entry: &mut Entry, first: &OpsError, second: &OpsError) -> OpsError {
         let hint = "put right what it names, then run: tpcm recover".to_owned();
         let text = format!(
             "{} failed ({first}), putting the old state back failed too ({second}); {hint}",
             entry.operation
         );
         tracing::error!("{}: inconsistent: {text}", entry.name);
-        if let Ok(Some(mut record)) = Record::load(&self.layout, &entry.name) {
-            record.inconsistent = Some(text);
-            if let Err(error) = record.store(&self.layout) {
-                tracing::error!("{}: {error}", entry.name);
+        let noted = match Record::load(&self.layout, &entry.name) {
+            Ok(Some(mut record)) => {
+                record.inconsistent = Some(text);
+                record.store(&self.layout)
             }
+            Ok(None) => {
+                entry.inconsistent = Some(text);
+                entry.write(&self.layout)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::error!("{}: {error}", entry.name);
         }
         OpsError::Inconsistent {
             name: entry.name.clone(),
@@ -164,51 +200,76 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// Finishes or undoes every operation that was cut short. Takes the lock.
+    /// Finishes or undoes every operation that was cut short. Takes the lock. One that can be neither finished nor undone
+    /// is the error, after all others were seen to.
     pub async fn recover(&mut self) -> Result<Vec<Recovered>, OpsError> {
         self.take_lock().await?;
-        self.recover_locked().await
+        let done = self.recover_locked().await?;
+        if self.stuck.is_empty() {
+            return Ok(done);
+        }
+        let why: Vec<&str> = self.stuck.values().map(String::as_str).collect();
+        Err(OpsError::Stuck(why.join("; and ")))
     }
 
+    /// As [`Tpcm::recover`]; what is stuck stands in the way of nobody but those who ask for that TPC, who are told by
+    /// [`Tpcm::not_stuck`].
     pub(super) async fn recover_locked(&mut self) -> Result<Vec<Recovered>, OpsError> {
         let mut done = Vec::new();
+        self.stuck.clear();
         self.remove_halves()?;
-        for mut entry in Entry::load_all(&self.layout)? {
-            let (name, operation) = (entry.name.clone(), entry.operation);
-            let mut quiet = Quiet;
-            let mut live = Live::new(&mut quiet);
-            live.queue = true;
-            let finished = match recover(&entry.progress) {
-                Recovery::Finish(_) => {
-                    while entry.progress.next().is_some() {
-                        if let Err(error) = self.step(&mut entry, &mut live).await {
-                            return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
-                        }
-                    }
-                    entry.remove(&self.layout)?;
-                    self.tell(&name).await;
-                    true
+        for name in Entry::names(&self.layout)? {
+            match self.recover_one(&name).await {
+                Ok(recovered) => done.extend(recovered),
+                Err(error) => {
+                    tracing::error!("{name}: {error}");
+                    self.stuck.insert(name, error.to_string());
                 }
-                Recovery::Undo(steps) => {
-                    if let Err(second) = self.undo(&mut entry, &steps, &mut live).await {
-                        let first = OpsError::Damaged {
-                            path: self.layout.journal(&name),
-                            why: format!("{operation} was interrupted"),
-                            hint: "run: tpcm recover",
-                        };
-                        return Err(self.give_up(&entry, &first, &second));
-                    }
-                    false
-                }
-            };
-            tracing::warn!(
-                "{name}: an interrupted {operation} was {}",
-                if finished { "finished" } else { "undone" }
-            );
-            done.push(Recovered { name, operation, finished });
+            }
         }
         self.settle(&done).await?;
         Ok(done)
+    }
+
+    async fn recover_one(&mut self, name: &TpcName) -> Result<Option<Recovered>, OpsError> {
+        let Some(mut entry) = Entry::load(&self.layout, name)? else { return Ok(None) };
+        let operation = entry.operation;
+        self.note_interrupts()?;
+        let mut quiet = Quiet;
+        let mut live = Live::new(&mut quiet);
+        live.queue = true;
+        let finished = match recover(&entry.progress) {
+            Recovery::Finish(_) => {
+                while entry.progress.next().is_some() {
+                    if let Err(error) = self.step(&mut entry, &mut live).await {
+                        return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
+                    }
+                }
+                entry.remove(&self.layout)?;
+                self.tell(name).await;
+                true
+            }
+            Recovery::Undo(steps) => {
+                if let Err(second) = self.undo(&mut entry, &steps, &mut live).await {
+                    let first = OpsError::Damaged {
+                        path: self.layout.journal(name),
+                        why: format!("{operation} was interrupted"),
+                        hint: "run: tpcm recover",
+                    };
+                    return Err(self.give_up(&mut entry, &first, &second));
+                }
+                false
+            }
+        };
+        let what = if finished { "finished" } else { "undone" };
+        tracing::warn!("{name}: an interrupted {operation} was {what}");
+        Ok(Some(Recovered { name: name.clone(), operation, finished }))
+    }
+
+    /// Nothing is done to a TPC while an earlier operation on it can be neither finished nor undone: its journal, which
+    /// says how things were, would be lost.
+    pub(super) fn not_stuck(&self, name: &TpcName) -> Result<(), OpsError> {
+        self.stuck.get(name).map_or(Ok(()), |why| Err(OpsError::Stuck(why.clone())))
     }
 
     /// Files that a power cut left half written, before anybody looked at them.

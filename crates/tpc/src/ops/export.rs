@@ -89,11 +89,16 @@ impl<S: Services> Tpcm<S> {
         let imported = self.import_from(file.to_owned(), staging.clone()).await;
         layout::remove_tree(&staging)?;
         let mut reports = Vec::new();
+        let mut first_failure = None;
         for record in imported? {
-            reports.extend(self.restore_one(record).await?);
+            match self.restore_one(record).await {
+                Ok(report) => reports.extend(report),
+                // One that does not start must not keep the others away.
+                Err(error) => drop(first_failure.get_or_insert(error)),
+            }
         }
         self.put_vrf_right();
-        Ok(reports)
+        first_failure.map_or(Ok(reports), Err)
     }
 
     async fn import_from(&mut self, file: PathBuf, staging: PathBuf) -> Result<Vec<Record>, OpsError> {

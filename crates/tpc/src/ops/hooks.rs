@@ -8,6 +8,7 @@ use switchyard_core::tpc::TpcName;
 
 use super::execute::Live;
 use super::journal::Entry;
+use super::record::Said;
 use super::services::Services;
 use super::steps::blocking;
 use super::{HOOK_TIME, OpsError, Tpcm, volume};
@@ -16,29 +17,32 @@ const PRE: &str = "hook/pre.sh";
 const POST: &str = "hook/post.sh";
 const DATA: &str = "backup/data.tar.gz";
 
+/// So many bytes of what a hook said are kept in the history, which is part of the record.
+const SAID_MAX: usize = 4 << 10;
+
 /// More than that in one archive, and it is a bomb rather than a backup. Far above what a partition has.
 const DATA_MAX: u64 = 1 << 40;
 
 impl<S: Services> Tpcm<S> {
-    pub(super) async fn pre_hook(&mut self, entry: &Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
+    pub(super) async fn pre_hook(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         if !self.run_hook(entry, PRE, live).await? {
             return Ok(());
         }
         self.check_data(&entry.name, live).await
     }
 
-    pub(super) async fn post_hook(&mut self, entry: &Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
+    pub(super) async fn post_hook(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         self.run_hook(entry, POST, live).await.map(drop)
     }
 
     /// Whether there is such a hook, and it ran and was content.
     async fn run_hook(
         &mut self,
-        entry: &Entry,
+        entry: &mut Entry,
         hook: &'static str,
         live: &mut Live<'_>,
     ) -> Result<bool, OpsError> {
-        let name = &entry.name;
+        let name = &entry.name.clone();
         if volume::open_below(&self.layout.volume(name), hook)?.is_none() {
             live.messages.push(format!("there is no {hook}"));
             return Ok(false);
@@ -52,12 +56,17 @@ impl<S: Services> Tpcm<S> {
         live.progress.message(&format!("running {hook}"));
         let path = format!("/tpc/{hook}");
         let ran = self.engine.execute(name.as_str(), &["/bin/sh", &path], time).await?;
-        if !ran.output.is_empty() {
-            tracing::info!("{name}: {hook} said: {}", ran.output);
-            live.messages.push(format!("{hook} said: {}", ran.output));
+        let output = last_lines(&ran.output);
+        if !output.is_empty() {
+            tracing::info!("{name}: {hook} said: {output}");
+            live.messages.push(format!("{hook} said: {output}"));
+            let event = entry.after.as_mut().and_then(|after| after.history.last_mut());
+            if let Some(event) = event {
+                event.said.push(Said { hook: hook.to_owned(), output: output.clone() });
+            }
         }
         let failed = |why: String| {
-            let said = ran.output.lines().last().map(|line| format!("; it said: {line}")).unwrap_or_default();
+            let said = output.lines().last().map(|line| format!("; it said: {line}")).unwrap_or_default();
             OpsError::Hook { name: name.clone(), hook, why: format!("{why}{said}") }
         };
         match ran.code {
@@ -92,6 +101,19 @@ impl<S: Services> Tpcm<S> {
     }
 }
 
+/// The end of what a hook said: whole lines, so many bytes at most. It is printed, and a container must not be able to
+/// move the cursor with it.
+fn last_lines(output: &str) -> String {
+    let clean: String = output.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
+    let mut from = clean.len().saturating_sub(SAID_MAX);
+    while !clean.is_char_boundary(from) {
+        from += 1;
+    }
+    let end = clean.get(from..).unwrap_or_default();
+    let whole = if from == 0 { end } else { end.split_once('\n').map_or(end, |(_, whole)| whole) };
+    whole.trim_end().to_owned()
+}
+
 fn read_whole(file: impl Read) -> io::Result<()> {
     let unpacked = flate2::read::MultiGzDecoder::new(file).take(DATA_MAX);
     let mut archive = tar::Archive::new(unpacked);
@@ -117,6 +139,16 @@ mod tests {
         header.set_cksum();
         tar.append_data(&mut header, "state", &b"12345"[..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn of_what_a_hook_said_the_last_whole_lines_are_kept() {
+        assert_eq!(last_lines("one\n\ttwo \u{1b}[2J\n"), "one\n\ttwo [2J");
+        let much = "ä".repeat(99) + "\n";
+        let kept = last_lines(&much.repeat(99));
+        assert!(kept.len() <= SAID_MAX && kept.len() > SAID_MAX - 200, "{}", kept.len());
+        assert!(kept.lines().all(|line| line.chars().count() == 99));
+        assert!(last_lines(&"ä".repeat(9999)).len() <= SAID_MAX);
     }
 
     #[test]

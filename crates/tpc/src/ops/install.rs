@@ -23,6 +23,7 @@ impl<S: Services> Tpcm<S> {
         if Record::load(&self.layout, &name)?.is_some() {
             return Err(OpsError::Installed(name));
         }
+        self.not_stuck(&name)?;
         self.name_is_free(&name).await?;
         let draft = self.draft(&source, None, &options)?;
         self.admitted_limits(&name, draft.limits)?;
@@ -134,6 +135,7 @@ impl<S: Services> Tpcm<S> {
         facts: Facts,
         before: Option<Record>,
     ) -> Result<Entry, OpsError> {
+        self.not_stuck(name)?;
         let began = (switchyard_sonic::local_time(), self.settings.command.clone());
         let mut entry = Entry::new(name, operation, facts, before, began);
         let found = self.engine.container(name.as_str()).await?;
@@ -175,7 +177,7 @@ impl<S: Services> Tpcm<S> {
             return taken("a feature of SONiC");
         }
         if let Some(found) = self.engine.container(name.as_str()).await?
-            && !found.labels.contains_key(container::LABEL)
+            && !container::is_ours(name.as_str(), &found.labels)
         {
             return taken("another container");
         }

@@ -33,6 +33,9 @@ pub(super) struct Entry {
     /// When it began, and by which command.
     pub(super) began: String,
     pub(super) command: String,
+    /// Why a person is needed, if there is no record to say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) inconsistent: Option<String>,
 }
 
 impl Entry {
@@ -56,6 +59,7 @@ impl Entry {
             snapshot: None,
             began,
             command,
+            inconsistent: None,
         }
     }
 
@@ -71,10 +75,16 @@ impl Entry {
         layout::read_json(&layout.journal(name), HINT)
     }
 
-    /// Every operation that was cut short.
-    pub(super) fn load_all(layout: &Layout) -> Result<Vec<Self>, OpsError> {
+    /// The TPCs that an operation was cut short on, or is under way.
+    pub(super) fn names(layout: &Layout) -> Result<Vec<TpcName>, OpsError> {
         let files = layout::entries(&layout.journals())?;
         let names = files.iter().filter_map(|file| TpcName::parse(file.strip_suffix(".json")?).ok());
-        names.filter_map(|name| Self::load(layout, &name).transpose()).collect()
+        Ok(names.collect())
+    }
+
+    /// Every operation that was cut short, or is under way.
+    pub(super) fn load_all(layout: &Layout) -> Result<Vec<Self>, OpsError> {
+        let names = Self::names(layout)?;
+        names.iter().filter_map(|name| Self::load(layout, name).transpose()).collect()
     }
 }

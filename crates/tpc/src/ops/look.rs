@@ -12,18 +12,60 @@ use super::services::Services;
 use super::{OpsError, Tpcm, cgroup};
 
 impl<S: Services> Tpcm<S> {
-    /// All of them, by name.
+    /// All of them, by name; also those of which there is no more than an operation that was interrupted.
     pub async fn list(&mut self) -> Result<Vec<Summary>, OpsError> {
         let mut rows = Vec::new();
         for record in Record::load_all(&self.layout)? {
             rows.push(self.summary(&record).await?);
         }
+        for name in Entry::names(&self.layout)? {
+            if rows.iter().all(|row| row.name != name) {
+                rows.push(self.unrecorded(name).await?);
+            }
+        }
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(rows)
+    }
+
+    /// What is known of a TPC without a record, from its journal.
+    async fn unrecorded(&mut self, name: TpcName) -> Result<Summary, OpsError> {
+        let entry = Entry::load(&self.layout, &name);
+        if let Ok(Some(Entry { after: Some(record), .. })) = &entry {
+            return self.summary(record).await;
+        }
+        let (state, reason) = match entry {
+            Ok(Some(entry)) => interrupted(&entry),
+            // It ended meanwhile.
+            Ok(None) => (State::Interrupted, "it has just ended".to_owned()),
+            Err(error) => (State::Inconsistent, error.to_string()),
+        };
+        Ok(Summary {
+            name,
+            state,
+            since: None,
+            reason: Some(reason),
+            source: String::new(),
+            image: String::new(),
+            version: None,
+            limits: self.defaults.limits,
+        })
+    }
+
+    /// The record of a TPC, or the one that an interrupted operation was to make.
+    fn recorded(&self, name: &TpcName) -> Result<Record, OpsError> {
+        if let Some(record) = Record::load(&self.layout, name)? {
+            return Ok(record);
+        }
+        let Some(entry) = Entry::load(&self.layout, name)? else {
+            return Err(OpsError::NotInstalled(name.clone()));
+        };
+        let why = format!("{name}: {}", interrupted(&entry).1);
+        entry.after.ok_or(OpsError::Stuck(why))
     }
 
     /// Everything about one.
     pub async fn show(&mut self, name: &TpcName) -> Result<Details, OpsError> {
-        let record = self.record(name)?;
+        let record = self.recorded(name)?;
         let mut summary = self.summary(&record).await?;
         let usage = self.usage(&record).await?;
         if summary.reason.is_none() {
@@ -85,8 +127,8 @@ impl<S: Services> Tpcm<S> {
             return Ok((State::Inconsistent, None, Some(why.clone())));
         }
         if let Some(entry) = Entry::load(&self.layout, name)? {
-            let why = format!("{} since {} ({}); tpcm recover", entry.operation, entry.began, entry.command);
-            return Ok((State::Interrupted, None, Some(why)));
+            let (state, why) = interrupted(&entry);
+            return Ok((state, None, Some(why)));
         }
         let is_newest =
             here.as_ref().is_some_and(|here| record.container.as_deref() == Some(here.id.as_str()));
@@ -137,4 +179,13 @@ impl<S: Services> Tpcm<S> {
         }
         Ok(usage)
     }
+}
+
+/// How it is with a TPC that an operation is under way on, or was interrupted, and why.
+fn interrupted(entry: &Entry) -> (State, String) {
+    if let Some(why) = &entry.inconsistent {
+        return (State::Inconsistent, why.clone());
+    }
+    let why = format!("{} since {} ({}); tpcm recover", entry.operation, entry.began, entry.command);
+    (State::Interrupted, why)
 }

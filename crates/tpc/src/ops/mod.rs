@@ -13,7 +13,7 @@
 //! tpcm.rollback(&name, keep_data)         -> Report
 //! tpcm.resources(&name, Asked)            -> Report
 //! tpcm.save(&[names] /* none: all */)     -> Vec<Report>
-//! tpcm.restore()                          -> Vec<Report>     // queues the starts, waits for none: it runs at boot
+//! tpcm.restore()                          -> Vec<Report>     // at boot queues the starts, waits for none
 //! tpcm.recover()                          -> Vec<Recovered>  // every changing command begins with it
 //! tpcm.list()                             -> Vec<Summary>
 //! tpcm.show(&name)                        -> Details
@@ -26,6 +26,7 @@
 //! ```
 
 mod api;
+mod beneath;
 mod bring;
 mod cgroup;
 mod config;
@@ -35,6 +36,7 @@ mod execute;
 mod export;
 mod hooks;
 mod install;
+mod interrupts;
 mod journal;
 mod layout;
 mod lock;
@@ -45,6 +47,7 @@ mod run;
 mod save;
 mod services;
 mod steps;
+mod strays;
 mod undo;
 mod unit;
 mod volume;
@@ -55,17 +58,19 @@ pub use api::{
     Summary, UpgradeRequest, Usage, Verified,
 };
 pub use error::OpsError;
-pub use record::Happened;
+pub use record::{Happened, Said};
 pub use services::{Services, Systemd};
 pub use unit::NOT_AGAIN;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use switchyard_core::tpc::{Defaults, Machine, human};
+use switchyard_core::tpc::{Defaults, Machine, TpcName, human};
 use switchyard_engine::Engine;
 use switchyard_sonic::Paths;
 
 use crate::store::Store;
+use interrupts::{Interrupts, or_interrupted};
 use layout::Layout;
 use lock::Lock;
 
@@ -127,6 +132,10 @@ pub struct Tpcm<S = Systemd> {
     store: Store,
     defaults: Defaults,
     lock: Option<Lock>,
+    /// Operations that the last recovery could neither finish nor undo, and why.
+    stuck: BTreeMap<TpcName, String>,
+    /// Signals, from the first operation on.
+    interrupts: Option<Interrupts>,
 }
 
 impl Tpcm<Systemd> {
@@ -147,10 +156,21 @@ impl<S: Services> Tpcm<S> {
             "mend it: limits {cpu, memory, disk}, cap {cpu, memory, disk}, cgroup, stays_up, hook_time";
         let defaults = layout::read_json(&layout.defaults(), hint)?.unwrap_or_default();
         let engine = Engine::connect(&settings.socket)?;
-        Ok(Self { settings, layout, engine, services, store, defaults, lock: None })
+        Ok(Self {
+            settings,
+            layout,
+            engine,
+            services,
+            store,
+            defaults,
+            lock: None,
+            stuck: BTreeMap::new(),
+            interrupts: None,
+        })
     }
 
-    /// One operation at a time. What an earlier one left is put in order first.
+    /// One operation at a time. What an earlier one left is put in order first; what cannot be is in the way of that TPC
+    /// alone.
     async fn begin(&mut self) -> Result<(), OpsError> {
         if self.settings.dry_run {
             return Ok(());
@@ -163,7 +183,18 @@ impl<S: Services> Tpcm<S> {
         if self.lock.is_none() {
             let tell = |text: &str| tracing::warn!("{text}");
             let (path, command) = (self.layout.lock(), &self.settings.command);
-            self.lock = Some(Lock::take(&path, command, self.settings.wait, tell).await?);
+            let taken = Lock::take(&path, command, self.settings.wait, tell);
+            self.lock = Some(or_interrupted(&mut self.interrupts, taken).await?);
+        }
+        Ok(())
+    }
+
+    /// From here on signals are noted rather than died of.
+    fn note_interrupts(&mut self) -> Result<(), OpsError> {
+        if self.interrupts.is_none() {
+            let listening = Interrupts::listen();
+            let failed = OpsError::file("hear of signals for", self.layout.root());
+            self.interrupts = Some(listening.map_err(failed)?);
         }
         Ok(())
     }

@@ -61,6 +61,18 @@ pub struct Happened {
     pub operation: Operation,
     /// More about it.
     pub note: String,
+    /// What its hooks said, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub said: Vec<Said>,
+}
+
+/// What a hook said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Which hook.
+    pub hook: String,
+    /// The last lines of its output.
+    pub output: String,
 }
 
 /// What is looked at first.
@@ -139,7 +151,7 @@ impl Record {
 
     /// Adds to its history.
     pub(super) fn note(&mut self, at: &str, operation: Operation, note: String) {
-        self.history.push(Happened { at: at.to_owned(), operation, note });
+        self.history.push(Happened { at: at.to_owned(), operation, note, said: Vec::new() });
         let too_many = self.history.len().saturating_sub(HISTORY_MAX);
         self.history.drain(..too_many);
     }

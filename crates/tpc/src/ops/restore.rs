@@ -11,11 +11,18 @@ use super::steps::blocking;
 use super::{OpsError, Tpcm, layout};
 
 impl<S: Services> Tpcm<S> {
-    /// Restores what is not here, and sees that every unit is as the store has it. Waits for no start.
+    /// Restores what is not here, and sees that every unit is as the store has it. Waits for no start at boot, since each waits
+    /// for this; whoever asks by hand finds running what is to run.
     pub async fn restore(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
         let mut reports = Vec::new();
         let mut first_failure = None;
+        if !self.settings.dry_run
+            && let Err(error) = self.remove_strays().await
+        {
+            tracing::error!("what was uninstalled under another SONiC image is not removed here: {error}");
+            first_failure = Some(error);
+        }
         for record in Record::load_all(&self.layout)? {
             let name = record.name.clone();
             match self.restore_one(record).await {
@@ -33,6 +40,7 @@ impl<S: Services> Tpcm<S> {
 
     pub(super) async fn restore_one(&mut self, record: Record) -> Result<Option<Report>, OpsError> {
         let name = record.name.clone();
+        self.not_stuck(&name)?;
         let here = self.engine.container(name.as_str()).await?;
         let is_newest =
             here.as_ref().is_some_and(|here| record.container.as_deref() == Some(here.id.as_str()));
@@ -45,7 +53,7 @@ impl<S: Services> Tpcm<S> {
             return Ok(None);
         }
         if let Some(here) = &here
-            && !here.labels.contains_key(super::container::LABEL)
+            && !super::container::is_ours(name.as_str(), &here.labels)
         {
             return Err(OpsError::NameTaken { name, by: "another container".to_owned() });
         }
@@ -61,19 +69,25 @@ impl<S: Services> Tpcm<S> {
         entry.after = Some(after);
         let mut quiet = Quiet;
         let mut live = Live::new(&mut quiet);
-        live.queue = true;
+        live.queue = self.settings.at_boot;
         self.carry_out(entry, &mut live).await.map(Some)
     }
 
     async fn start_if_wanted(&mut self, record: &Record) -> Result<(), OpsError> {
-        if record.enabled {
-            self.services.queue(&record.name.unit()).await?;
+        let (name, unit) = (&record.name, record.name.unit());
+        if !record.enabled {
+            return Ok(());
         }
-        Ok(())
+        if self.settings.at_boot {
+            return Ok(self.services.queue(&unit).await?);
+        }
+        self.services.start(&unit).await?.map_err(|why| OpsError::NotUp { name: name.clone(), why })
     }
 
-    /// Reads every blob and compares what is there with what the records say.
+    /// Reads every blob and compares what is there with what the records say. Takes the lock: what an operation is just
+    /// about to change is no damage.
     pub async fn verify(&mut self) -> Result<Verified, OpsError> {
+        self.take_lock().await?;
         let mut verified = Verified::default();
         let store = self.store.clone();
         let (faults, bytes, images) =
@@ -82,9 +96,7 @@ impl<S: Services> Tpcm<S> {
         verified.blobs = u64::try_from(images.len()).unwrap_or(u64::MAX);
         verified.problems.extend(faults.iter().map(ToString::to_string));
         for name in layout::entries(&self.layout.journals())? {
-            verified
-                .problems
-                .push(format!("journal {name}: an operation is under way or was interrupted; tpcm recover"));
+            verified.problems.push(format!("journal {name}: an operation was interrupted; tpcm recover"));
         }
         for record in Record::load_all(&self.layout)? {
             self.verify_one(&record, &mut verified.problems).await?;
@@ -125,6 +137,10 @@ impl<S: Services> Tpcm<S> {
         let mut pruned = Pruned::default();
         for mut record in Record::load_all(&self.layout)? {
             let name = record.name.clone();
+            if self.stuck.contains_key(&name) {
+                // Its way back may need what would be let go.
+                continue;
+            }
             pruned.let_go.extend(record.before.take().map(|before| format!("{name}: {}", before.source)));
             let older = std::mem::take(&mut record.older);
             pruned.let_go.extend(older.iter().map(|saved| format!("{name}: state of {}", saved.at)));

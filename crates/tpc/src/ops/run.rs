@@ -41,6 +41,11 @@ impl<S: Services> Tpcm<S> {
             self.ended(name, why, true);
             return Ok(NOT_AGAIN);
         }
+        if let Err(error) = self.mounts_are_plain(name).await {
+            self.ended(name, format!("not started: {error}"), false);
+            // Another attempt would find the same link.
+            return if matches!(error, OpsError::Planted(_)) { Ok(NOT_AGAIN) } else { Err(error) };
+        }
         self.engine.start(name.as_str()).await?;
         // Without systemd nobody listens, and nobody needs to.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -25,15 +25,21 @@ impl<S: Services> Tpcm<S> {
             names.iter().map(|name| self.record(name)).collect::<Result<_, _>>()?
         };
         let mut entries = Vec::new();
+        let mut stuck = None;
         for record in records {
             let name = record.name.clone();
+            if let Err(error) = self.not_stuck(&name) {
+                stuck.get_or_insert(error);
+                continue;
+            }
             let entry = self.entry(&name, Operation::Save, Facts::default(), Some(record)).await?;
             let newest = entry.before.as_ref().and_then(|record| record.container.clone());
             if newest.is_some() && entry.old_container == newest {
                 entries.push(entry);
             }
         }
-        self.save_all(entries).await
+        let reports = self.save_all(entries).await?;
+        stuck.map_or(Ok(reports), Err)
     }
 
     /// Each step of all before the next one of any. Who fails takes only itself out.

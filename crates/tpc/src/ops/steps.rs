@@ -129,8 +129,12 @@ impl<S: Services> Tpcm<S> {
         let release = &record.current;
         let text = unit::render(name, &release.after, stop_time(release), &self.settings.binary);
         layout::create(&self.layout.of(name), 0o700)?;
-        layout::write(&self.layout.unit(name), text.as_bytes(), 0o644)?;
-        layout::write(&self.settings.units.join(name.unit()), text.as_bytes(), 0o644)?;
+        for file in [self.layout.unit(name), self.settings.units.join(name.unit())] {
+            // Most versions have the same unit: putting it back must not need room on a disk that is full.
+            if std::fs::read(&file).ok().as_deref() != Some(text.as_bytes()) {
+                layout::write(&file, text.as_bytes(), 0o644)?;
+            }
+        }
         if record.enabled {
             self.services.enable(&name.unit()).await?;
         } else {
@@ -302,7 +306,7 @@ impl<S: Services> Tpcm<S> {
     /// Stops and removes a container of ours, if it is there.
     pub(super) async fn discard(&mut self, container: &str) -> Result<(), OpsError> {
         let Some(found) = self.engine.container(container).await? else { return Ok(()) };
-        if !found.labels.contains_key(super::container::LABEL) {
+        if !super::container::is_ours(container, &found.labels) {
             return Ok(());
         }
         self.engine.kill(container).await?;
@@ -335,7 +339,15 @@ impl<S: Services> Tpcm<S> {
 
     /// Everything that no record, and no operation under way but this one, needs leaves the store.
     pub(super) async fn sweep(&mut self, done: &TpcName) -> Result<(), OpsError> {
-        let roots = self.roots(Some(done))?;
+        let roots = match self.roots(Some(done)) {
+            Ok(roots) => roots,
+            // What a journal or record that cannot be read needs is not known: nothing is let go until it is mended.
+            Err(error @ OpsError::Damaged { .. }) => {
+                tracing::warn!("nothing leaves the store: {error}");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let store = self.store.clone();
         blocking(move || Ok(store.prune(&roots).map(drop)?)).await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use switchyard_core::tpc::TpcName;
 
-/// The exit code of a run that systemd is not to repeat: the limits forbid it.
+/// The exit code of a run that systemd is not to repeat: its limits, or a link that it planted, forbid it.
 pub const NOT_AGAIN: u8 = 17;
 
 /// Between SIGTERM and SIGKILL a container has so long, unless `--stop-timeout` says otherwise. As `docker stop`.
@@ -15,6 +15,14 @@ pub(super) const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// What stopping takes besides: the engine's own work on a slow disk.
 const STOP_SLACK: u64 = 30;
+
+/// How each of our units begins, those of earlier versions too.
+const FIRST_WORDS: &str = "# Written by tpcm ";
+
+/// Whether a unit file was written by us.
+pub(super) fn is_ours(text: &str) -> bool {
+    text.starts_with(FIRST_WORDS)
+}
 
 /// The whole unit file.
 pub(super) fn render(name: &TpcName, after: &[String], stop: Duration, binary: &Path) -> String {
@@ -27,7 +35,7 @@ pub(super) fn render(name: &TpcName, after: &[String], stop: Duration, binary: &
     let stop = stop.as_secs() + STOP_SLACK;
     format!(
         "\
-# Written by tpcm and written anew by each upgrade: your own settings go into {name}.service.d/.
+{FIRST_WORDS}and written anew by each upgrade: your own settings go into {name}.service.d/.
 [Unit]
 Description=Third-party container {name}
 Documentation=man:tpcm(1)
@@ -65,6 +73,7 @@ mod tests {
         let name = TpcName::parse("web").unwrap();
         let after = ["swss".to_owned(), "bgp".to_owned()];
         let text = render(&name, &after, Duration::from_mins(1), Path::new("/usr/bin/tpcm"));
+        assert!(is_ours(&text) && !is_ours("[Unit]\nDescription=web"));
         for line in [
             "After=docker.service dbus.service tpcm.service swss.service bgp.service",
             "ExecStart=/usr/bin/tpcm run web",

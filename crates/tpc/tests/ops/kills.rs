@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use switchyard_core::tpc::{Asked, Facts, Operation, Step, plan};
+use switchyard_tpc::ops::State;
 
-use crate::site::{ONE, Site, TWO, docker};
+use crate::site::{Image, ONE, Site, TWO, docker};
 
 const VERB: &str = "SWITCHYARD_TPC_TEST_VERB";
 const ROOT: &str = "SWITCHYARD_TPC_TEST_ROOT";
+const URL: &str = "SWITCHYARD_TPC_TEST_URL";
 const NAME: &str = "SWITCHYARD_TPC_TEST_NAME";
 
 /// What is killed: this test again, in a process of its own, told by its environment what to do.
@@ -29,23 +31,28 @@ async fn the_process_that_is_killed() {
             let asked = Asked { memory: Some("64M".parse().unwrap()), ..Asked::default() };
             site.open().resources(&site.name, asked).await.map(drop)
         }
+        "download" => site.install_from(&std::env::var(URL).unwrap()).await.map(drop),
         "recover" => site.open().recover().await.map(drop),
         other => panic!("{other}"),
     };
     done.unwrap();
 }
 
-/// Runs an operation that dies at the fail point. False if it did not get there.
-fn killed(site: &Site, verb: &str, fail: &str) -> bool {
-    let output = Command::new(std::env::current_exe().unwrap())
+/// An operation in a process of its own.
+fn process(site: &Site, verb: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "kills::the_process_that_is_killed", "--nocapture"])
         .env(VERB, verb)
         .env(ROOT, &site.root)
         .env(NAME, site.name.as_str())
-        .env("SWITCHYARD_TPC_FAIL", fail)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs an operation that dies at the fail point. False if it did not get there.
+fn killed(site: &Site, verb: &str, fail: &str) -> bool {
+    let output = process(site, verb).env("SWITCHYARD_TPC_FAIL", fail).output().unwrap();
     match output.status.signal() {
         Some(9) => true,
         _ if output.status.success() => false,
@@ -231,4 +238,94 @@ async fn a_recovery_that_is_killed_itself_is_recovered() {
         recovered(&site).await;
         assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{point}");
     }
+}
+
+#[tokio::test]
+async fn a_first_installation_that_can_be_neither_finished_nor_undone_is_told() {
+    let site = Site::new("firs");
+    site.archive(&ONE);
+    let output = process(&site, "install")
+        .env("SWITCHYARD_TPC_FAIL", "stays_up:error,undo_container:error")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let rows = site.open().list().await.unwrap();
+    let row = rows.first().expect("there is no row");
+    let reason = row.reason.clone().unwrap_or_default();
+    assert_eq!((&row.name, row.state, rows.len()), (&site.name, State::Inconsistent, 1), "{reason}");
+    assert!(reason.contains("tpcm recover"), "{reason}");
+    assert_eq!(site.open().show(&site.name).await.unwrap().summary.reason, row.reason);
+    // What was in the way is gone: as it says.
+    site.open().recover().await.unwrap();
+    assert!(site.open().list().await.unwrap().is_empty() && site.running().is_none());
+}
+
+/// Sends a signal, and waits for the end, which is an error with the signal in it rather than a death of it.
+fn interrupted(child: std::process::Child, signal: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.signal().is_none() && !output.status.success(), "{:?}: {said}", output.status);
+    assert!(said.contains("Interrupted("), "{said}");
+}
+
+#[tokio::test]
+async fn a_signal_in_the_midst_of_an_upgrade_puts_the_old_version_back_at_once() {
+    let site = Site::new("sign");
+    // It is the new version's first act, after the old one has stopped.
+    let slow = Image {
+        main: "echo 2 >> /tpc/data; : > /tpc/begun; trap 'exit 0' TERM; while :; do sleep 0.05; done",
+        ..TWO
+    };
+    site.archive(&slow);
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let child = process(&site, "upgrade").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    for _ in 0..1200 {
+        if site.volume("begun").exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    interrupted(child, "HUP");
+    assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before, "something is left");
+    assert!(site.open().recover().await.unwrap().is_empty(), "nothing is left to be done");
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_download_at_once() {
+    let site = Site::new("down");
+    // A server that says nothing.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/image.tar", server.local_addr().unwrap());
+    let mut command = process(&site, "download");
+    let child = command.env(URL, url).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let _connection = server.accept().unwrap();
+    let began = std::time::Instant::now();
+    interrupted(child, "TERM");
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(site.open().list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upgrade_that_could_not_be_undone_is_whole_again_once_it_is() {
+    let site = Site::new("mend");
+    site.archive(&TWO);
+    site.install(&ONE).await.unwrap();
+    let fail = "stays_up:error,undo_container:error";
+    assert!(!process(&site, "upgrade").env("SWITCHYARD_TPC_FAIL", fail).output().unwrap().status.success());
+    assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::Inconsistent);
+    recovered(&site).await;
+    let summary = site.open().show(&site.name).await.unwrap().summary;
+    assert_eq!(
+        (summary.state, summary.version.as_deref()),
+        (State::Running, Some("1")),
+        "{:?}",
+        summary.reason
+    );
+    assert_eq!(site.data(), ["1"]);
 }

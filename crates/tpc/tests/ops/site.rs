@@ -72,6 +72,7 @@ impl Services for Stand {
     }
 
     async fn queue(&self, unit: &str) -> Result<(), SonicError> {
+        fs::write(self.units.with_file_name("queued"), unit).unwrap();
         drop(run(&["start", Self::container(unit)]));
         Ok(())
     }
@@ -122,6 +123,8 @@ pub(crate) struct Image {
     pub(crate) main: &'static str,
     pub(crate) pre: &'static str,
     pub(crate) post: &'static str,
+    /// One more label.
+    pub(crate) label: &'static str,
 }
 
 /// Writes its version into its data, and stays.
@@ -132,10 +135,11 @@ pub(crate) const ONE: Image = Image {
     main: STAYS,
     pre: "mkdir -p /tpc/backup; cd /tpc; tar -czf backup/data.tar.gz data; echo saved",
     post: "true",
+    label: "plain=yes",
 };
 
 pub(crate) const TWO: Image =
-    Image { version: "2", main: STAYS, pre: "true", post: "tar -tzf /tpc/backup/data.tar.gz > /tpc/got" };
+    Image { version: "2", pre: "true", post: "tar -tzf /tpc/backup/data.tar.gz > /tpc/got", ..ONE };
 
 impl Site {
     /// A new one, with a name of its own.
@@ -162,18 +166,33 @@ impl Site {
     }
 
     pub(crate) fn open_as(&self, dry_run: bool, wait: bool) -> Tpcm<Stand> {
-        let settings = Settings {
+        self.open_with(Settings { dry_run, wait, ..self.settings() })
+    }
+
+    /// As systemd does at boot.
+    pub(crate) fn open_at_boot(&self) -> Tpcm<Stand> {
+        self.open_with(Settings { at_boot: true, ..self.settings() })
+    }
+
+    fn open_with(&self, settings: Settings) -> Tpcm<Stand> {
+        Tpcm::open_with(settings, Stand { units: self.root.join("units") }).unwrap()
+    }
+
+    /// Whether a start was asked for and not waited for.
+    pub(crate) fn queued(&self) -> bool {
+        self.root.join("queued").exists()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
             root: self.root.join("tpc"),
             units: self.root.join("units"),
             cgroups: self.root.join("cgroups"),
             sonic: None,
-            dry_run,
-            wait,
             at_boot: false,
             command: "the test".to_owned(),
             ..Settings::default()
-        };
-        Tpcm::open_with(settings, Stand { units: self.root.join("units") }).unwrap()
+        }
     }
 
     /// An archive as `docker save` makes it; the engine does not keep the image.
@@ -205,7 +224,7 @@ impl Site {
         let environment = format!("ENV IMAGE_VERSION={}", image.version);
         let imported = Command::new("docker")
             .args(["import", "--change", &environment, "--change", r#"CMD ["/bin/sh", "/main"]"#])
-            .args(["--change", &format!("LABEL site={}", self.name), "-", &named])
+            .args(["--change", &format!("LABEL site={} {}", self.name, image.label), "-", &named])
             .stdin(tar.stdout.take().unwrap())
             .stdout(Stdio::null())
             .status()
@@ -230,6 +249,12 @@ impl Site {
 
     pub(crate) async fn install_with(&self, image: &Image, options: Options) -> Result<Report, OpsError> {
         let request = InstallRequest { name: self.name.clone(), source: self.source(image), options };
+        self.open().install(request, &mut Nobody).await
+    }
+
+    pub(crate) async fn install_from(&self, url: &str) -> Result<Report, OpsError> {
+        let source = SourceRequest::new(Source::parse(url, &SshOptions::default()).unwrap());
+        let request = InstallRequest { name: self.name.clone(), source, options: Options::default() };
         self.open().install(request, &mut Nobody).await
     }
 

@@ -1,11 +1,14 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use switchyard_core::tpc::Asked;
-use switchyard_tpc::ops::{OpsError, Options, State};
+use switchyard_core::tpc::{Asked, TpcName};
+use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, State};
 
-use crate::site::{Image, ONE, Site, TWO, docker, running};
+use crate::site::{Image, Nobody, ONE, Site, TWO, docker, running};
 
 #[tokio::test]
 async fn a_container_is_installed_shown_and_uninstalled_with_its_data_kept() {
@@ -42,6 +45,9 @@ async fn an_upgrade_takes_the_data_along_and_rollback_brings_version_and_data_ba
     assert!(report.messages.iter().any(|message| message.contains("saved")), "{report:?}");
     assert_eq!((site.running().as_deref(), site.data()), (Some("2"), vec!["1".to_owned(), "2".to_owned()]));
     assert_eq!(fs::read_to_string(site.volume("got")).unwrap().trim(), "data");
+    let event = site.open().show(&site.name).await.unwrap().history.pop().unwrap();
+    let said: Vec<_> = event.said.iter().map(|said| (said.hook.as_str(), said.output.as_str())).collect();
+    assert_eq!(said, [("hook/pre.sh", "saved")], "the history has what the hooks said");
     let images = docker(&["images", "--format", "{{.Tag}}", &format!("tpc/{}", site.name)]);
     assert_eq!(images, "latest", "one name is left");
 
@@ -169,6 +175,7 @@ async fn a_writable_layer_is_saved_replaces_the_one_before_and_travels_in_an_exp
     site.open().uninstall(&site.name, true).await.unwrap();
     assert_eq!(layers(), 0);
     site.open().import(&all).await.unwrap();
+    assert!(!site.queued(), "by hand a start is waited for");
     assert_eq!(site.running().as_deref(), Some("1"));
     assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "two");
     assert_eq!(site.data(), ["1"]);
@@ -184,11 +191,7 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     site.install(&ONE).await.unwrap();
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo here > /written"]);
     site.open().save(&[]).await.unwrap();
-    // As if a newer state had been made on another SONiC image since.
-    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
-    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
-    json["container"] = "0".repeat(64).into();
-    fs::write(&record, json.to_string()).unwrap();
+    newest_is_elsewhere(&site);
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo unsaved > /written"]);
     assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::NotRestored);
     site.open().restore().await.unwrap();
@@ -223,5 +226,195 @@ async fn a_second_command_says_who_is_at_work() {
     first.recover().await.unwrap();
     let error = site.open_as(false, false).save(&[]).await.unwrap_err();
     assert!(error.to_string().contains("the test") && error.to_string().contains("process"), "{error}");
+    let error = site.open_as(false, false).verify().await.unwrap_err();
+    assert!(matches!(error, OpsError::Locked { .. }), "an operation under way is no damage: {error}");
     assert_eq!(site.open().list().await.unwrap().len(), 1, "looking on needs no lock");
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_mounted_directory_is_never_mounted() {
+    let site = Site::new("plan");
+    let options = Options { args: Some("-v data:/kept".to_owned()), ..Options::default() };
+    site.install_with(&ONE, options).await.unwrap();
+    let plant = "cd /tpc; busybox mv volumes/data away; busybox ln -s /etc volumes/data";
+    docker(&[
+        "exec",
+        site.name.as_str(),
+        "/bin/busybox",
+        "sh",
+        "-c",
+        &plant.replace("busybox", "/bin/busybox"),
+    ]);
+    docker(&["stop", site.name.as_str()]);
+
+    let mut tpcm = site.open();
+    let ran = tokio::time::timeout(Duration::from_secs(30), tpcm.run(&site.name)).await;
+    assert_eq!(ran.expect("it was started").unwrap(), NOT_AGAIN);
+    assert!(!running(site.name.as_str()));
+    let reason = site.open().show(&site.name).await.unwrap().summary.reason.unwrap();
+    assert!(reason.contains("volumes/data"), "{reason}");
+    let error = site.upgrade(&TWO).await.unwrap_err();
+    assert!(matches!(error, OpsError::Planted(_)), "{error}");
+
+    // A directory that the container has removed is made again, and it starts.
+    fs::remove_file(site.volume("volumes/data")).unwrap();
+    tokio::select! {
+        ran = tpcm.run(&site.name) => panic!("{ran:?}"),
+        () = up(&site) => {}
+    }
+    assert!(site.volume("volumes/data").is_dir());
+}
+
+/// Returns when its container runs.
+async fn up(site: &Site) {
+    for _ in 0..600 {
+        if running(site.name.as_str()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it does not run");
+}
+
+#[tokio::test]
+async fn an_operation_that_is_stuck_is_in_the_way_of_its_own_container_alone() {
+    let site = Site::new("stuc");
+    site.install(&ONE).await.unwrap();
+    // A journal that nobody can read: neither forward nor back.
+    let other = TpcName::parse("ops-stuck-other").unwrap();
+    let journal = site.root.join("tpc/.store/journal").join(format!("{other}.json"));
+    fs::write(&journal, "{").unwrap();
+
+    let error = site.open().recover().await.unwrap_err();
+    assert!(matches!(error, OpsError::Stuck(_)) && error.to_string().contains(other.as_str()), "{error}");
+    site.upgrade(&TWO).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("2"));
+    site.open().save(&[]).await.unwrap();
+    docker(&["rm", "--force", site.name.as_str()]);
+    site.open().restore().await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("2"), "a new SONiC image has it");
+    site.open().uninstall(&site.name, true).await.unwrap();
+    let request = InstallRequest { name: other, source: site.source(&ONE), options: Options::default() };
+    let error = site.open().install(request, &mut Nobody).await.unwrap_err();
+    assert!(matches!(error, OpsError::Stuck(_)), "{error}");
+    assert!(journal.exists(), "what a person is to look at stays");
+}
+
+/// A partition of its own, which goes before the directory that it is mounted on.
+struct Partition<'a>(&'a Path);
+
+impl<'a> Partition<'a> {
+    fn new(at: &'a Path, size: &str) -> Self {
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", at.to_str().unwrap()]);
+        Self(at)
+    }
+}
+
+impl Drop for Partition<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+fn mount(arguments: &[&str]) {
+    assert!(Command::new("mount").args(arguments).status().unwrap().success(), "mount {arguments:?}");
+}
+
+#[tokio::test]
+async fn a_new_version_that_fills_the_disk_leaves_the_old_one_running() {
+    let site = Site::new("full");
+    let at = site.root.join("tpc");
+    let defaults = fs::read(at.join(".store/defaults.json")).unwrap();
+    let _partition = Partition::new(&at, "96M");
+    fs::create_dir_all(at.join(".store")).unwrap();
+    fs::write(at.join(".store/defaults.json"), defaults).unwrap();
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let fills = "/bin/busybox dd if=/dev/zero of=/tpc/big bs=64k; exit 3";
+    let fills = Image { version: "fills", main: fills, ..TWO };
+    // Once with the same unit, and once with another one.
+    for after in [None, Some(vec!["bgp".to_owned()])] {
+        let request = switchyard_tpc::ops::UpgradeRequest {
+            name: site.name.clone(),
+            source: site.source(&fills),
+            options: Options { after: after.clone(), ..Options::default() },
+            skip_data: true,
+        };
+        let error = site.open().upgrade(request, &mut Nobody).await.unwrap_err();
+        assert!(matches!(error, OpsError::NotUp { .. } | OpsError::File { .. }), "{after:?}: {error}");
+        assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{after:?}");
+        assert_eq!(site.everything(), before, "{after:?}");
+        let problems = site.open().verify().await.unwrap().problems;
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    let unit = fs::read_to_string(site.root.join("units").join(site.name.unit())).unwrap();
+    assert!(!unit.contains("bgp"), "{unit}");
+}
+
+#[tokio::test]
+async fn labels_of_an_image_make_its_container_neither_a_pod_nor_ours() {
+    let site = Site::new("labe");
+    let pod = Image { version: "pod", label: "io.kubernetes.pod.uid=1", ..ONE };
+    let error = site.install(&pod).await.unwrap_err();
+    assert!(matches!(error, OpsError::PodLabel(_)), "{error}");
+
+    // An exported container has been labelled as ours; what is run from it by hand is not.
+    site.install(&ONE).await.unwrap();
+    let file = site.root.join("one.tar");
+    site.open().export(&site.name, &file).await.unwrap();
+    site.open().uninstall(&site.name, true).await.unwrap();
+    docker(&["load", "--input", file.to_str().unwrap()]);
+    docker(&["create", "--name", site.name.as_str(), &format!("tpc/{}:latest", site.name), "/bin/sh"]);
+    let error = site.install(&ONE).await.unwrap_err();
+    assert!(error.to_string().contains("another container"), "{error}");
+    docker(&["inspect", site.name.as_str()]);
+}
+
+#[tokio::test]
+async fn what_was_uninstalled_under_another_sonic_image_goes_at_the_next_restore() {
+    let site = Site::new("stra");
+    site.install(&ONE).await.unwrap();
+    // The record went while another SONiC image ran; engine and units of this one know nothing of it.
+    fs::remove_dir_all(site.root.join("tpc/.store/tpcs").join(site.name.as_str())).unwrap();
+    let foreign = site.root.join("units/ops-foreign.service");
+    fs::write(&foreign, "[Unit]\n").unwrap();
+    let hand = format!("{}-hand", site.name);
+    let (label, image) = (format!("switchyard.tpc={}", site.name), format!("tpc/{}:latest", site.name));
+    docker(&["tag", &image, "ops-stra-hand"]);
+    docker(&["create", "--name", &hand, "--label", &label, "ops-stra-hand"]);
+    site.open().restore().await.unwrap();
+    let left = site.everything();
+    let ours = left.keys().find(|name| {
+        !name.contains("-hand")
+            && ["container", "image", "units/ops-stra"].iter().any(|kind| name.starts_with(kind))
+    });
+    assert_eq!(ours, None, "{left:#?}");
+    assert!(foreign.exists() && left.contains_key(&format!("container {hand}")), "others' are left alone");
+    docker(&["rm", &hand]);
+    docker(&["rmi", "ops-stra-hand"]);
+    site.install(&ONE).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_container_set_aside_by_an_operation_that_ended_elsewhere_does_not_stop_a_restore() {
+    let site = Site::new("else");
+    site.install(&ONE).await.unwrap();
+    let label = format!("switchyard.tpc={}", site.name);
+    let aside = format!("{}.BEFORE", site.name);
+    docker(&["create", "--name", &aside, "--label", &label, &format!("tpc/{}:latest", site.name)]);
+    newest_is_elsewhere(&site);
+    site.open_at_boot().restore().await.unwrap();
+    assert!(site.queued(), "at boot the units wait for this");
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let containers = site.everything().into_keys().filter(|name| name.starts_with("container ")).count();
+    assert_eq!(containers, 1, "{:#?}", site.everything());
+}
+
+/// As if a newer state had been made on another SONiC image since.
+fn newest_is_elsewhere(site: &Site) {
+    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
+    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+    json["container"] = "0".repeat(64).into();
+    fs::write(&record, json.to_string()).unwrap();
 }

@@ -121,7 +121,19 @@ fn planted(switch: &Switch) -> Result<()> {
         tpcm(switch, "uninstall story --purge -y")?;
         let after = switch.ok("md5sum /etc/passwd; ls /etc | md5sum")?;
         ensure!(before == after, "the upgrade ({}) followed a link: {}", output.status, output.stderr);
-        Ok(())
+
+        // A link in the place of a directory that the engine mounts: it is resolved anew at every start.
+        tpcm(switch, &format!("install story {one} -y --args '-v data:/kept'"))?;
+        switch.ok("docker exec story sh -c 'busybox mv /tpc/volumes/data /tpc/away; \
+             busybox ln -s /etc /tpc/volumes/data'")?;
+        switch.sh("systemctl restart story")?;
+        let running = switch.ok("docker inspect --format '{{.State.Running}}' story")?;
+        ensure!(running == "false", "it was started with /etc mounted");
+        let shown = tpcm(switch, "show story")?;
+        ensure!(shown.contains("volumes/data"), "tpcm show does not tell the link: {shown}");
+        // As it says: the link removed, it runs again.
+        switch.ok("rm /host/tpc/story/volumes/data; systemctl reset-failed story; systemctl start story")?;
+        runs(switch, "story", "1")
     })
 }
 
