@@ -124,6 +124,15 @@ impl Switch {
         self.db(instance.asic, STATE)?.field(FEATURE, instance.feature.as_str(), "state")
     }
 
+    /// Records that outcome, on the host and in every namespace, as `featured` does.
+    pub fn record_admin_outcome(&mut self, name: &FeatureName, outcome: &str) -> Result<(), SonicError> {
+        let namespaces: Vec<_> = self.global.namespaces().map(Some).chain([None]).collect();
+        for namespace in namespaces {
+            self.db(namespace, STATE)?.set(FEATURE, name.as_str(), &[("state", outcome)])?;
+        }
+        Ok(())
+    }
+
     /// The fields of a feature's configuration as they stand there.
     pub fn raw_config(&mut self, name: &FeatureName) -> Result<Option<Fields>, SonicError> {
         self.db(None, CONFIG)?.row(FEATURE, name.as_str())

@@ -150,6 +150,16 @@ fn a_configured_field_is_written_on_the_host_and_in_every_namespace() {
 }
 
 #[test]
+fn what_came_of_an_enabling_is_recorded_on_the_host_and_in_every_namespace() {
+    let fixture = Fixture::with_asics(2);
+    let mut switch = fixture.open();
+    switch.record_admin_outcome(&name("bgp"), "failed").unwrap();
+    for instance in [Instance::on_host(name("bgp")), bgp(0), bgp(1)] {
+        assert_eq!(switch.admin_outcome(&instance).unwrap().as_deref(), Some("failed"), "{instance}");
+    }
+}
+
+#[test]
 fn an_instance_that_has_only_tcp_is_reached() {
     let fixture = Fixture::over_tcp();
     let mut switch = fixture.open();
