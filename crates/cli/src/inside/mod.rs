@@ -203,7 +203,7 @@ impl Inside {
         let config = self.switch.feature_config(&self.instance.feature)?;
         let row = self.switch.feature_state(&self.instance)?.unwrap_or_default();
         let local_version = match self.side {
-            Side::Kube => self.switch.label(&format!("{}_local", self.instance.feature))?,
+            Side::Kube => self.switch.local_version(&self.instance)?,
             Side::Local => None,
         };
         Ok(question(&Asking {
@@ -215,7 +215,7 @@ impl Inside {
             configured,
             config: config.as_ref(),
             row: &row,
-            local_version: local_version.and_then(|text| Version::parse(&text).ok()).as_ref(),
+            local_version: local_version.as_ref(),
         }))
     }
 

@@ -145,8 +145,7 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
             }
             Some(Err(error)) => return Err(error.into()),
         };
-        let local_version = host.switch.label(&format!("{}_local", view.instance.feature))?;
-        let local_version = local_version.and_then(|text| Version::parse(&text).ok());
+        let local_version = host.switch.local_version(&view.instance)?;
         let mut line = line(&view, local_version.as_ref(), &knobs);
         if view.wanted() == SetOwner::Kube
             && let Some(trouble) = host.switch.pod_trouble(&line.name)?
