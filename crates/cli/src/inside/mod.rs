@@ -172,7 +172,7 @@ impl Inside {
         }
     }
 
-    /// The lock is the host's, where instances are told apart by their ASIC.
+    /// Lock and container are the host's, where instances are told apart by their ASIC.
     fn track(&self) -> Instance {
         let asic =
             std::env::var("NAMESPACE_ID").ok().and_then(|id| id.parse().ok()).map(switchyard_core::AsicId);
@@ -207,7 +207,7 @@ impl Inside {
             Side::Local => None,
         };
         Ok(question(&Asking {
-            feature: &self.instance.feature,
+            instance: &self.track(),
             side: self.side,
             version: &self.version,
             id: self.id.as_ref(),

@@ -235,7 +235,7 @@ fn why(view: &View, local_version: Option<&Version>, knobs: &Knobs) -> String {
 /// What the pod that has asked is told inside its image, where it waits for its turn.
 fn told_at_the_gate(view: &View, local_version: Option<&Version>) -> Option<Reason> {
     let asking = Asking {
-        feature: &view.instance.feature,
+        instance: &view.instance,
         side: Side::Kube,
         version: view.row.container_version.as_ref()?,
         id: view.row.remote_container_id.as_ref(),
