@@ -20,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: by_systemctl,
     },
     Scenario {
-        name: "system service starts, stops and restarts a feature and says what it is",
+        name: "system service starts, stops, restarts and kills a feature and says what it is",
         switch: SwitchKind::SingleAsic,
         long: false,
         run: by_system_service,
@@ -107,6 +107,11 @@ fn by_system_service(switch: &Switch) -> Result<()> {
         switch.ok(&format!("system service start {feature}"))?;
         ensure!(run(switch, feature)? == before, "starting {feature} twice must not restart it");
         switch.ok(&format!("system service restart {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
+
+        // The seeds' way to say it; systemd starts it again.
+        let before = run(switch, feature)?;
+        switch.ok(&format!("systemctl reset-failed {feature}; system container kill {feature}"))?;
         wait_another_run(switch, feature, &before)?;
     }
     Ok(())
