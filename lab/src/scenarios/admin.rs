@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::facts::{
-    SOON, UNTOUCHED, down, expect, facts, local, property, run, wait_another_run, wait_local,
+    DEPENDENTS, SOON, UNTOUCHED, down, expect, facts, local, property, run, wait_another_run, wait_local,
 };
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::{Boot, Switch};
@@ -86,6 +86,24 @@ fn with_featured(switch: &Switch) -> Result<()> {
         switch.state("sflow", "state")? == "enabled",
         "featured should have recorded that sflow is enabled"
     );
+
+    // What goes down with a feature is said before it does.
+    let disabled = switch.sh("system service disable swss")?;
+    ensure!(disabled.success(), "disabling swss failed: {}", disabled.stderr);
+    let told = disabled.stderr.lines().find(|line| line.starts_with("stopping with swss.service"));
+    let told = told.unwrap_or_default();
+    ensure!(
+        DEPENDENTS.iter().all(|unit| told.contains(&format!("{unit}.service"))),
+        "who stops with swss is missing in: {}",
+        disabled.stderr
+    );
+    expect(switch, "swss", &down("inactive"))?;
+    switch.ok("system service enable swss")?;
+    wait_local(switch, "swss")?;
+    for feature in DEPENDENTS {
+        switch.ok(&format!("system service start {feature}"))?;
+        wait_local(switch, feature)?;
+    }
 
     // featured does nothing for a unit that is enabled and stopped: enable means that it runs.
     switch.ok("systemctl stop bgp && system service enable bgp")?;

@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::output::tell;
 use crate::restart_rule::{self, DROP_INS};
 use crate::service::Known;
-use crate::service::control::{settle, stop_one, units};
+use crate::service::control::{settle, stop_one, tell_others, units};
 use crate::service::progress::told;
 
 /// Features whose units `featured` never starts or stops (SONIC.md 2.8, 6).
@@ -24,6 +24,7 @@ pub(crate) const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];
 const FEATURED: &str = "featured.service";
 
 pub(super) async fn enable(mut known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
+    refuse(&known, Admin::Enabled)?;
     write(&mut known, Admin::Enabled)?;
     let enabled = enable_units(&known, deadline).await;
     let recorded = record(&mut known, Admin::Enabled, &enabled).await;
@@ -51,6 +52,11 @@ async fn enable_units(known: &Known, deadline: Duration) -> Result<(), CliError>
 }
 
 pub(super) async fn disable(mut known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
+    refuse(&known, Admin::Disabled)?;
+    // Before the row: featured stops the units as soon as it sees that.
+    for unit in units(&known) {
+        tell_others(&known.units, "stopping", &unit).await?;
+    }
     write(&mut known, Admin::Disabled)?;
     let disabled = disable_units(&mut known, deadline).await;
     let recorded = record(&mut known, Admin::Disabled, &disabled).await;
@@ -72,7 +78,7 @@ async fn disable_units(known: &mut Known, deadline: Duration) -> Result<(), CliE
     Ok(())
 }
 
-fn write(known: &mut Known, state: Admin) -> Result<(), CliError> {
+fn refuse(known: &Known, state: Admin) -> Result<(), CliError> {
     let feature = &known.feature;
     // Whoever may not tell systemd must not get half of it done; SONiC's `config` asks for root too.
     if !rustix::process::geteuid().is_root() {
@@ -84,6 +90,11 @@ fn write(known: &mut Known, state: Admin) -> Result<(), CliError> {
             known.config.state
         )));
     }
+    Ok(())
+}
+
+fn write(known: &mut Known, state: Admin) -> Result<(), CliError> {
+    let feature = &known.feature;
     if known.config.state.is_enabled() != state.is_enabled() || known.config.state == Admin::Template {
         known.host.switch.set_feature_field(feature, "state", state.as_str())?;
         tell(&format!("{feature} is {state} in CONFIG_DB; to keep that over a reboot: config save"));
