@@ -15,6 +15,7 @@ mod generate;
 mod inside;
 mod log;
 mod output;
+mod progress;
 mod restart_rule;
 mod retire;
 mod rows;

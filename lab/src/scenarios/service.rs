@@ -32,6 +32,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: by_control_script,
     },
     Scenario {
+        name: "a container's whole grace is told of at a terminal, and in no log",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: told_while_it_lasts,
+    },
+    Scenario {
         name: "a feature is refused to who may not manage it, and nothing changes",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -125,6 +131,22 @@ fn status(switch: &Switch, feature: &str) -> Result<(i32, String)> {
 
 fn label(switch: &Switch, feature: &str) -> Result<String> {
     switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled"))
+}
+
+fn told_while_it_lasts(switch: &Switch) -> Result<()> {
+    const TOLD: &str = "waiting for lldp to stop";
+    // `script` plays the person's terminal; without it, the caller is a control script.
+    for (stop, is_told) in
+        [("script -qec 'container stop -t 3 lldp' /dev/null", true), ("container stop -t 3 lldp", false)]
+    {
+        let before = run(switch, "lldp")?;
+        switch.ok("systemctl reset-failed lldp")?;
+        switch.payload("lldp", "hang")?;
+        let said = switch.ok(&format!("{stop} 2>&1"))?;
+        ensure!(said.contains(TOLD) == is_told, "`{stop}` said {said:?}");
+        wait_another_run(switch, "lldp", &before)?;
+    }
+    Ok(())
 }
 
 /// The agent would take what runs a moment after its unit's end for left behind, and end it.

@@ -12,10 +12,10 @@ use switchyard_sonic::SonicError;
 
 use crate::error::CliError;
 use crate::output::tell;
+use crate::progress::told;
 use crate::restart_rule::{self, DROP_INS};
 use crate::service::Known;
 use crate::service::control::{settle, stop_one, tell_others, units};
-use crate::service::progress::told;
 
 /// Features whose units `featured` never starts or stops (SONIC.md 2.8, 6).
 pub(crate) const LEFT_ALONE: [&str; 2] = ["telemetry", "frr_bmp"];

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::output::tell;
+use crate::progress::told;
 use crate::service::Known;
-use crate::service::progress::told;
 use switchyard_host::How;
 
 pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
@@ -59,7 +59,8 @@ pub(super) async fn stop_one(
     // Somebody may have started it again by now.
     if !known.units.status(&unit).await?.is_up() && left_behind(&known.host.view(instance).await?) {
         let decide = |view: &View| Ok(switchyard_core::stop(view));
-        known.host.carry_out("stop", instance, How::default(), decide).await?;
+        let waiting = format!("waiting for what {unit} left running to stop");
+        told(&waiting, known.host.carry_out("stop", instance, How::default(), decide)).await?;
     }
     Ok(())
 }

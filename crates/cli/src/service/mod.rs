@@ -9,7 +9,6 @@ mod admin;
 mod control;
 mod explain;
 mod list;
-mod progress;
 mod status;
 
 use std::os::unix::process::CommandExt;
