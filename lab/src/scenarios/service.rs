@@ -38,6 +38,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: told_while_it_lasts,
     },
     Scenario {
+        name: "what is told of features comes wide, and their journal as JSON, to who asks for it",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: forms,
+    },
+    Scenario {
         name: "a feature is refused to who may not manage it, and nothing changes",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -147,6 +153,46 @@ fn told_while_it_lasts(switch: &Switch) -> Result<()> {
         wait_another_run(switch, "lldp", &before)?;
     }
     Ok(())
+}
+
+fn forms(switch: &Switch) -> Result<()> {
+    const STATUS: &str = "Feature State AutoRestart SystemState UpdateTime ContainerId Version SetOwner CurrentOwner \
+                          RemoteState Outcome PodTrouble";
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let file = property(switch, "snmp.service", "UnitFileState")?;
+    for (command, header, row) in [
+        (
+            "container list",
+            "Name State Running Owner ContainerId Version SetOwner SystemState RemoteState UpdateTime",
+            "snmp enabled yes local snmp 1.0.0 local up none 2".to_owned(),
+        ),
+        (
+            "system service list",
+            "Name State Active Owner Unit UnitFile Sub SetOwner",
+            format!("snmp enabled active local snmp.service {file} running local"),
+        ),
+        ("switchyard show feature status", STATUS, "snmp enabled enabled up 2".to_owned()),
+    ] {
+        let told = switch.ok(&format!("{command} -o wide"))?;
+        ensure!(
+            words(told.lines().next().unwrap_or_default()) == header,
+            "unexpected columns of {command}: {told}"
+        );
+        ensure!(
+            told.lines().any(|line| words(line).starts_with(&row)),
+            "no line {row:?} of {command}: {told}"
+        );
+    }
+    let told = switch.ok("system service status -o wide snmp")?;
+    let main_pid = format!("Main PID: {}", property(switch, "snmp.service", "MainPID")?);
+    for line in ["Stable: ", "Remote: none", &main_pid] {
+        ensure!(told.contains(line), "{line:?} is not in: {told}");
+    }
+    switch.ok("system service restart snmp")?;
+    let entries = switch
+        .ok("system service logs -n 3 -o json snmp | jq --slurp 'map(select(has(\"MESSAGE\"))) | length'")?;
+    ensure!(entries == "3", "three entries were asked for as JSON: {entries}");
+    wait_local(switch, "snmp")
 }
 
 /// The agent would take what runs a moment after its unit's end for left behind, and end it.
