@@ -38,6 +38,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: told_while_it_lasts,
     },
     Scenario {
+        name: "system service reload is systemd's, and restarts nothing",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: reloaded,
+    },
+    Scenario {
         name: "what is told of features comes wide, and their journal as JSON, to who asks for it",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -153,6 +159,28 @@ fn told_while_it_lasts(switch: &Switch) -> Result<()> {
         wait_another_run(switch, "lldp", &before)?;
     }
     Ok(())
+}
+
+fn reloaded(switch: &Switch) -> Result<()> {
+    let before = run(switch, "lldp")?;
+    // None of SONiC's features can: what systemctl says of it is said.
+    let systemctl = switch.refused("systemctl reload lldp")?;
+    let refused = switch.refused("system service reload lldp")?;
+    let said = refused.stderr.trim();
+    let first = systemctl.stderr.lines().next().unwrap_or_default();
+    let (_, sentence) = first.split_once(": ").unwrap_or_default();
+    ensure!(sentence.contains("not applicable"), "systemctl says {:?}", systemctl.stderr);
+    ensure!(
+        refused.status == 1 && said.lines().count() == 1 && said.contains(sentence),
+        "reload ended with {} and said {said:?}, and systemctl {sentence:?}",
+        refused.status
+    );
+
+    // As root, whoever the unit runs as.
+    switch.drop_in("lldp.service", "[Service]\nExecReload=+/usr/bin/touch /run/lldp-reloaded\n")?;
+    switch.ok("rm -f /run/lldp-reloaded; system service reload lldp && rm /run/lldp-reloaded")?;
+    ensure!(run(switch, "lldp")? == before, "a reload must not restart lldp");
+    expect(switch, "lldp", &local("lldp"))
 }
 
 fn forms(switch: &Switch) -> Result<()> {
