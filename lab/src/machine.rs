@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 17] = [
+const TOOLS: [(&str, &str); 18] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -24,6 +24,7 @@ const TOOLS: [(&str, &str); 17] = [
     ("iptables", "iptables"),
     ("dpkg-deb", "dpkg"),
     ("setsid", "util-linux"),
+    ("git", "git"),
     ("sshd", "openssh-server"),
     ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),

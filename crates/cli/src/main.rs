@@ -15,6 +15,8 @@ mod generate;
 mod inside;
 mod log;
 mod output;
+mod progress;
+mod restart_rule;
 mod retire;
 mod rows;
 mod runtime;

@@ -2,8 +2,6 @@
 //!
 //! Without this a removal would leave containers that no unit stops any more. Each step may be done twice.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,13 +9,12 @@ use switchyard_core::{FeatureName, Scope, instances_of};
 use switchyard_sonic::{SonicError, Units};
 
 use crate::error::CliError;
+use crate::restart_rule::{self, DROP_INS};
 use crate::service::settle;
 use switchyard_host::Host;
 
 /// Longer than any stop timeout a description may ask for would keep an operator waiting; systemd goes on by itself.
 const STOP_MAX: Duration = Duration::from_mins(2);
-/// Where featured puts what it derives from the row.
-const DROP_INS: &str = "/etc/systemd/system";
 
 /// Retires every instance of the feature; `per_asic` says whether it has a unit for each ASIC.
 pub(crate) async fn retire(feature: &FeatureName, per_asic: bool) -> Result<(), CliError> {
@@ -41,23 +38,7 @@ pub(crate) async fn retire(feature: &FeatureName, per_asic: bool) -> Result<(), 
     }
     host.switch.delete_feature(feature)?;
     for instance in &instances {
-        remove_drop_in(&Path::new(DROP_INS).join(format!("{}.d", instance.unit_name())))?;
-    }
-    Ok(())
-}
-
-/// What featured wrote goes with the row; what anybody else put there stays.
-fn remove_drop_in(directory: &Path) -> Result<(), CliError> {
-    let file = directory.join("auto_restart.conf");
-    for (path, removed) in
-        [(file.clone(), fs::remove_file(&file)), (directory.to_owned(), fs::remove_dir(directory))]
-    {
-        match removed {
-            Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
-                return Err(CliError::File { action: "remove", path, source });
-            }
-            Ok(()) | Err(_) => {}
-        }
+        restart_rule::remove(Path::new(DROP_INS), &instance.unit_name())?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 //! asked for again after every change of the rows: nothing here freezes for ever.
 
 use crate::{
-    ContainerId, CurrentOwner, FeatureConfig, FeatureName, FeatureState, OnlyIf, Reason, RemoteState,
-    RowChange, SetOwner, SystemState, Version,
+    ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, OnlyIf, Reason, RemoteState, RowChange,
+    SetOwner, SystemState, Version,
 };
 
 /// Who started the container that asks.
@@ -20,8 +20,8 @@ pub enum Side {
 /// What the container knows of itself, and what the rows say.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Asking<'a> {
-    /// Of which feature it is.
-    pub feature: &'a FeatureName,
+    /// Of which instance it is, as the host counts: inside an ASIC's container the rows bear the feature's plain name.
+    pub instance: &'a Instance,
     /// Who started it.
     pub side: Side,
     /// Its version.
@@ -71,7 +71,7 @@ fn ask_local(asking: &Asking<'_>) -> Answer {
     let pod_asks = matches!(asking.row.remote_state, RemoteState::Pending | RemoteState::Ready);
     let change = RowChange {
         current_owner: Some(CurrentOwner::Local),
-        container_id: Some(ContainerId::parse(asking.feature.as_str()).ok()),
+        container_id: Some(ContainerId::parse(&asking.instance.container_name()).ok()),
         container_version: (!pod_asks).then(|| asking.version.clone()),
         only_if: OnlyIf::unchanged(asking.row),
         ..RowChange::default()

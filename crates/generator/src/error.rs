@@ -17,7 +17,7 @@ pub enum DescriptionError {
         problem: String,
     },
     /// A value that the key does not allow.
-    #[error("line {line}: {key} = {value:?}: {rule}")]
+    #[error("line {line}: {key} = {:?}: {rule}", shown(.value))]
     Value {
         /// The line, counted from 1.
         line: usize,
@@ -39,6 +39,16 @@ pub enum DescriptionError {
         /// The limit.
         max: usize,
     },
+}
+
+/// As much of a value as it takes to find it again.
+fn shown(value: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut text: String = value.chars().take(SHOWN).collect();
+    if text.len() < value.len() {
+        text.push('…');
+    }
+    text
 }
 
 /// Why files were not installed, removed or listed. Nothing is half done: see [`crate::install`].

@@ -142,6 +142,29 @@ fn nearly() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))
 }
 
+/// Texts worth keeping, as `corpus/` has them: the first line says whether each is taken, and if not what for.
+#[test]
+fn each_text_of_the_corpus_is_taken_or_refused_as_it_says() {
+    let (mut read, mut wrong) = (0, Vec::new());
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus")).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let verdict = text.lines().next().and_then(|line| line.split_once("# ")).unwrap().1;
+        let said = match Description::parse(&text) {
+            Ok(description) if render(&description).len() >= 4 => "taken".to_owned(),
+            Ok(_) => "files are missing".to_owned(),
+            Err(error) => format!("refused: {error}"),
+        };
+        let is_plain = !said.contains(char::is_control) && said.len() < 1000;
+        if !said.starts_with(verdict) || !is_plain {
+            wrong.push(format!("{}: {said:?}", path.display()));
+        }
+        read += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(read >= 20, "only {read} texts were found");
+}
+
 /// A failing input is kept beside this file; the usual place exists only for tests inside `src`.
 fn corpus() -> ProptestConfig {
     ProptestConfig {

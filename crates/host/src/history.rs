@@ -105,3 +105,45 @@ pub fn last(host: &Path, instance: &Instance) -> Vec<Entry> {
     let entries: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     entries[entries.len().saturating_sub(KEPT)..].to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use switchyard_core::FeatureName;
+
+    use super::*;
+
+    fn entry(number: usize) -> Entry {
+        let message =
+            format!("number {number}, told in a sentence that is about as long as those of the rules are");
+        Entry {
+            message,
+            ..Entry::new("start", Reason::OwnerLocal, CurrentOwner::None, &FeatureState::default())
+        }
+    }
+
+    #[test]
+    fn a_bad_month_leaves_a_short_file_with_the_newest_hundred() {
+        const MANY: usize = 1000;
+        let host = tempfile::tempdir().unwrap();
+        let snmp = Instance::on_host(FeatureName::parse("snmp").unwrap());
+        let path = path(host.path(), &snmp);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for number in 0..MANY {
+            append(host.path(), &snmp, &entry(number));
+            // A power cut while a line was written; the next one goes into the same line and is lost with it.
+            if number == MANY - 50 {
+                File::options().append(true).open(&path).unwrap().write_all(b"{\"time\": \"20").unwrap();
+            }
+            assert!(fs::metadata(&path).unwrap().len() <= SIZE_MAX, "after {number}");
+        }
+        let told = last(host.path(), &snmp);
+        assert_eq!(told.len(), KEPT);
+        let numbers: Vec<_> =
+            (MANY - KEPT - 1..MANY).filter(|number| *number != MANY - 49).map(entry).collect();
+        let messages = |entries: &[Entry]| entries.iter().map(|e| e.message.clone()).collect::<Vec<_>>();
+        assert_eq!(messages(&told), messages(&numbers));
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o664, "control scripts run as a user of group docker, and write here too");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "a draft was left");
+    }
+}

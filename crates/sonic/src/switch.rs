@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use switchyard_core::{AsicId, FeatureConfig, FeatureName, FeatureState, Instance, RowChange};
+use switchyard_core::{AsicId, FeatureConfig, FeatureName, FeatureState, Instance, RowChange, Version};
 
 use crate::{
     Changes, Db, DbConfig, Fields, Paths, SonicError,
@@ -124,6 +124,15 @@ impl Switch {
         self.db(instance.asic, STATE)?.field(FEATURE, instance.feature.as_str(), "state")
     }
 
+    /// Records that outcome, on the host and in every namespace, as `featured` does.
+    pub fn record_admin_outcome(&mut self, name: &FeatureName, outcome: &str) -> Result<(), SonicError> {
+        let namespaces: Vec<_> = self.global.namespaces().map(Some).chain([None]).collect();
+        for namespace in namespaces {
+            self.db(namespace, STATE)?.set(FEATURE, name.as_str(), &[("state", outcome)])?;
+        }
+        Ok(())
+    }
+
     /// The fields of a feature's configuration as they stand there.
     pub fn raw_config(&mut self, name: &FeatureName) -> Result<Option<Fields>, SonicError> {
         self.db(None, CONFIG)?.row(FEATURE, name.as_str())
@@ -210,6 +219,15 @@ impl Switch {
     /// The wanted value of a node label.
     pub fn label(&mut self, name: &str) -> Result<Option<String>, SonicError> {
         self.db(None, STATE)?.field(LABELS_TABLE, LABELS_KEY, name)
+    }
+
+    /// Which version the local image of an instance has, as its own start-up call said; none if that cannot be told.
+    ///
+    /// That call knows only the databases that are mounted into its container: those of the instance's namespace.
+    pub fn local_version(&mut self, instance: &Instance) -> Result<Option<Version>, SonicError> {
+        let field = format!("{}_local", instance.feature);
+        let text = self.db(instance.asic, STATE)?.field(LABELS_TABLE, LABELS_KEY, &field)?;
+        Ok(text.and_then(|text| Version::parse(&text).ok()))
     }
 
     /// Asks for a node label.

@@ -2,7 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use super::facts::{SOON, UNTOUCHED, down, expect, facts, local, property, run, wait_local};
+use super::facts::{
+    DEPENDENTS, SOON, UNTOUCHED, down, expect, facts, local, property, run, wait_another_run, wait_local,
+};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::{Boot, Switch};
 
@@ -85,6 +87,24 @@ fn with_featured(switch: &Switch) -> Result<()> {
         "featured should have recorded that sflow is enabled"
     );
 
+    // What goes down with a feature is said before it does.
+    let disabled = switch.sh("system service disable swss")?;
+    ensure!(disabled.success(), "disabling swss failed: {}", disabled.stderr);
+    let told = disabled.stderr.lines().find(|line| line.starts_with("stopping with swss.service"));
+    let told = told.unwrap_or_default();
+    ensure!(
+        DEPENDENTS.iter().all(|unit| told.contains(&format!("{unit}.service"))),
+        "who stops with swss is missing in: {}",
+        disabled.stderr
+    );
+    expect(switch, "swss", &down("inactive"))?;
+    switch.ok("system service enable swss")?;
+    wait_local(switch, "swss")?;
+    for feature in DEPENDENTS {
+        switch.ok(&format!("system service start {feature}"))?;
+        wait_local(switch, feature)?;
+    }
+
     // featured does nothing for a unit that is enabled and stopped: enable means that it runs.
     switch.ok("systemctl stop bgp && system service enable bgp")?;
     wait_local(switch, "bgp")
@@ -95,10 +115,23 @@ fn without_featured(switch: &Switch) -> Result<()> {
     for feature in ["lldp", "telemetry"] {
         off_and_on(switch, feature)?;
     }
+    // On a switch that never had featured nobody has said that sflow is to be restarted.
+    switch.ok("rm -f /etc/systemd/system/sflow.service.d/auto_restart.conf && systemctl daemon-reload")?;
     switch.ok("system service enable sflow")?;
     wait_local(switch, "sflow")?;
+    ensure!(switch.state("sflow", "state")? == "enabled", "it should be recorded that sflow is enabled");
+    let before = run(switch, "sflow")?;
+    switch.payload("sflow", "crash 1")?;
+    wait_another_run(switch, "sflow", &before)?;
     switch.ok("system service disable sflow")?;
-    expect(switch, "sflow", &down("inactive"))
+    expect(switch, "sflow", &down("inactive"))?;
+    ensure!(switch.state("sflow", "state")? == "disabled", "it should be recorded that sflow is disabled");
+
+    // A start that fails is recorded as such.
+    switch.drop_in("sflow.service", "[Service]\nExecStartPre=/bin/false\nRestart=no\n")?;
+    switch.refused("system service enable sflow")?;
+    ensure!(switch.state("sflow", "state")? == "failed", "it should be recorded that sflow did not start");
+    switch.ok("system service disable sflow").map(drop)
 }
 
 fn over_a_reboot(switch: &Switch) -> Result<()> {

@@ -32,7 +32,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         long: false,
         run: dependents_of_one_asic,
     },
+    Scenario {
+        name: "an image per ASIC that asks at the door says in its own namespace what it is",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: at_the_door_of_each_asic,
+    },
 ];
+
+/// As SONiC's images with the start-up call do, one that is made for each ASIC has only its namespace's databases.
+const PER_ASIC: &str = r#"
+name = "probe"
+image = "docker-probe:1"
+scope = ["asic"]
+restart_delay_seconds = 2
+state = "enabled"
+
+[dependencies]
+after = ["database@"]
+
+[container]
+volumes = ["/run/payload:/run/payload", "/run/switchyard:/run/switchyard"]
+network = "host"
+"#;
 
 const INSTANCES: [&str; 4] = ["swss0", "swss1", "bgp0", "bgp1"];
 
@@ -130,5 +152,33 @@ fn dependents_of_one_asic(switch: &Switch) -> Result<()> {
         "bgp0 needs swss0 and should have come up after it"
     );
     ensure!(run(switch, "bgp1")? == other, "bgp1 was touched");
+    Ok(())
+}
+
+fn at_the_door_of_each_asic(switch: &Switch) -> Result<()> {
+    switch.ok(
+        "id=$(docker create docker-bgp:latest) && docker commit --change 'ENV IMAGE_VERSION=1.2.3' --change \
+           'ENTRYPOINT [\"switchyard\",\"gate\",\"probe\",\"--\",\"lab-payload\",\"run\",\"probe\"]' \"$id\" \
+           docker-probe:1 > /dev/null; docker rm \"$id\" > /dev/null",
+    )?;
+    switch.write("/tmp/probe.toml", PER_ASIC)?;
+    let told = switch.ok("switchyard generate install /tmp/probe.toml").and_then(|_| each_says(switch));
+    // The label is no row of the feature's, so it stays.
+    let removed = switch.ok("switchyard generate remove --force probe; docker rmi docker-probe:1 > /dev/null
+         for n in asic0 asic1; do sonic-db-cli -n $n STATE_DB HDEL 'KUBE_LABELS|SET' probe_local; done");
+    told.and(removed.map(drop))
+}
+
+fn each_says(switch: &Switch) -> Result<()> {
+    for (instance, namespace) in [("probe0", "asic0"), ("probe1", "asic1")] {
+        wait_local(switch, instance)?;
+        let version = switch.state(instance, "container_version")?;
+        ensure!(version == "1.2.3", "the row of {instance} says of its version: {version:?}");
+        let label =
+            switch.ok(&format!("sonic-db-cli -n {namespace} STATE_DB HGET 'KUBE_LABELS|SET' probe_local"))?;
+        ensure!(label == "1.2.3", "the label of {instance}'s version is {label:?}");
+    }
+    let host = switch.ok("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' probe_local")?;
+    ensure!(host.is_empty(), "the host's own label speaks of a local image: {host}");
     Ok(())
 }

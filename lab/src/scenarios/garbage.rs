@@ -3,7 +3,8 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::refusal::{difference, snapshot};
+use super::facts::{SOON, property, run, wait_local};
+use super::refusal::{all_refused, difference, refusal, snapshot};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
 
@@ -19,6 +20,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::SingleAsic,
         long: false,
         run: state,
+    },
+    Scenario {
+        name: "every verb that needs a row with garbage is refused for it and changes nothing",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: every_verb,
+    },
+    Scenario {
+        name: "a feature that runs goes on under a row with garbage",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: poisoned_while_it_runs,
     },
     Scenario {
         name: "one row with garbage hides no other feature",
@@ -98,6 +111,79 @@ fn each_field_is_named(switch: &Switch, database: &str, fields: &[(&str, &str)])
     let after = snapshot(switch)?;
     ensure!(before == after, "something changed: {}", difference(&before, &after));
     Ok(())
+}
+
+/// What each field does to one verb is told above; here it is what each verb makes of one field.
+fn every_verb(switch: &Switch) -> Result<()> {
+    let all = [
+        "container start",
+        "container kill",
+        "container wait",
+        "system service status",
+        "system service explain",
+    ];
+    for (database, field, one_more, says) in [
+        // The question for the id needs no configuration, and the wish for a state no record.
+        (
+            "CONFIG_DB",
+            "set_owner",
+            "system service enable",
+            "CONFIG_DB FEATURE|sflow: set_owner is \"somebody\"",
+        ),
+        (
+            "STATE_DB",
+            "current_owner",
+            "container id",
+            "STATE_DB FEATURE|sflow: current_owner is \"somebody\"",
+        ),
+    ] {
+        let verbs = all.iter().copied().chain([one_more]);
+        let refusals: Vec<_> = verbs.map(|verb| refusal(format!("{verb} sflow"), 10, says)).collect();
+        with_garbage(switch, database, "sflow", field, || all_refused(switch, &refusals))?;
+    }
+    Ok(())
+}
+
+fn poisoned_while_it_runs(switch: &Switch) -> Result<()> {
+    let main_pid = || property(switch, "snmp.service", "MainPID");
+    let (before, watcher) = (run(switch, "snmp")?, main_pid()?);
+    for (database, field) in [("STATE_DB", "current_owner"), ("CONFIG_DB", "set_owner")] {
+        let begin = switch.ok("date '+%Y-%m-%d %H:%M:%S'")?;
+        with_garbage(switch, database, "snmp", field, || {
+            let told = format!(
+                "journalctl --quiet --boot --since '{begin}' | grep 'could not be checked' | grep -q {field}"
+            );
+            switch.wait_ok(&format!("the garbage in {field} is told of"), SOON, &told)?;
+            ensure!(main_pid()? == watcher, "its unit's process should not have ended over {field}");
+            ensure!(run(switch, "snmp")? == before, "it should run on with garbage in {field}");
+            switch.payload("snmp", "status").map(drop)
+        })?;
+        wait_local(switch, "snmp")?;
+        ensure!(
+            main_pid()? == watcher && run(switch, "snmp")? == before,
+            "the mending should restart nothing"
+        );
+    }
+    Ok(())
+}
+
+/// Tells a story while there is no word that anybody knows in a field, and puts back what was there.
+fn with_garbage(
+    switch: &Switch,
+    database: &str,
+    feature: &str,
+    field: &str,
+    story: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let before = switch.ok(&format!("sonic-db-cli {database} HGET 'FEATURE|{feature}' {field}"))?;
+    switch.ok(&format!("sonic-db-cli {database} HSET 'FEATURE|{feature}' {field} somebody"))?;
+    let told = story();
+    let mended = if before.is_empty() {
+        switch.ok(&format!("sonic-db-cli {database} HDEL 'FEATURE|{feature}' {field}"))
+    } else {
+        switch.ok(&format!("sonic-db-cli {database} HSET 'FEATURE|{feature}' {field} '{before}'"))
+    };
+    told.and(mended.map(drop))
 }
 
 fn others_are_listed(switch: &Switch) -> Result<()> {

@@ -18,7 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: by_systemctl,
     },
     Scenario {
-        name: "system service starts, stops and restarts a feature and says what it is",
+        name: "system service starts, stops, restarts and kills a feature and says what it is",
         switch: SwitchKind::SingleAsic,
         long: false,
         run: by_system_service,
@@ -28,6 +28,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::SingleAsic,
         long: false,
         run: by_control_script,
+    },
+    Scenario {
+        name: "a container's whole grace is told of at a terminal, and in no log",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: told_while_it_lasts,
+    },
+    Scenario {
+        name: "system service reload is systemd's, and restarts nothing",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: reloaded,
+    },
+    Scenario {
+        name: "what is told of features comes wide, and their journal as JSON, to who asks for it",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: forms,
     },
     Scenario {
         name: "a feature is refused to who may not manage it, and nothing changes",
@@ -106,6 +124,11 @@ fn by_system_service(switch: &Switch) -> Result<()> {
         ensure!(run(switch, feature)? == before, "starting {feature} twice must not restart it");
         switch.ok(&format!("system service restart {feature}"))?;
         wait_another_run(switch, feature, &before)?;
+
+        // The seeds' way to say it; systemd starts it again.
+        let before = run(switch, feature)?;
+        switch.ok(&format!("systemctl reset-failed {feature}; system container kill {feature}"))?;
+        wait_another_run(switch, feature, &before)?;
     }
     Ok(())
 }
@@ -118,6 +141,84 @@ fn status(switch: &Switch, feature: &str) -> Result<(i32, String)> {
 
 fn label(switch: &Switch, feature: &str) -> Result<String> {
     switch.ok(&format!("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' {feature}_enabled"))
+}
+
+fn told_while_it_lasts(switch: &Switch) -> Result<()> {
+    const TOLD: &str = "waiting for lldp to stop";
+    // `script` plays the person's terminal; without it, the caller is a control script.
+    for (stop, is_told) in
+        [("script -qec 'container stop -t 3 lldp' /dev/null", true), ("container stop -t 3 lldp", false)]
+    {
+        let before = run(switch, "lldp")?;
+        switch.ok("systemctl reset-failed lldp")?;
+        switch.payload("lldp", "hang")?;
+        let said = switch.ok(&format!("{stop} 2>&1"))?;
+        ensure!(said.contains(TOLD) == is_told, "`{stop}` said {said:?}");
+        wait_another_run(switch, "lldp", &before)?;
+    }
+    Ok(())
+}
+
+fn reloaded(switch: &Switch) -> Result<()> {
+    let before = run(switch, "lldp")?;
+    // None of SONiC's features can: what systemctl says of it is said.
+    let systemctl = switch.refused("systemctl reload lldp")?;
+    let refused = switch.refused("system service reload lldp")?;
+    let said = refused.stderr.trim();
+    let first = systemctl.stderr.lines().next().unwrap_or_default();
+    let (_, sentence) = first.split_once(": ").unwrap_or_default();
+    ensure!(sentence.contains("not applicable"), "systemctl says {:?}", systemctl.stderr);
+    ensure!(
+        refused.status == 1 && said.lines().count() == 1 && said.contains(sentence),
+        "reload ended with {} and said {said:?}, and systemctl {sentence:?}",
+        refused.status
+    );
+
+    // As root, whoever the unit runs as.
+    switch.drop_in("lldp.service", "[Service]\nExecReload=+/usr/bin/touch /run/lldp-reloaded\n")?;
+    switch.ok("rm -f /run/lldp-reloaded; system service reload lldp && rm /run/lldp-reloaded")?;
+    ensure!(run(switch, "lldp")? == before, "a reload must not restart lldp");
+    expect(switch, "lldp", &local("lldp"))
+}
+
+fn forms(switch: &Switch) -> Result<()> {
+    const STATUS: &str = "Feature State AutoRestart SystemState UpdateTime ContainerId Version SetOwner CurrentOwner \
+                          RemoteState Outcome PodTrouble";
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let file = property(switch, "snmp.service", "UnitFileState")?;
+    for (command, header, row) in [
+        (
+            "container list",
+            "Name State Running Owner ContainerId Version SetOwner SystemState RemoteState UpdateTime",
+            "snmp enabled yes local snmp 1.0.0 local up none 2".to_owned(),
+        ),
+        (
+            "system service list",
+            "Name State Active Owner Unit UnitFile Sub SetOwner",
+            format!("snmp enabled active local snmp.service {file} running local"),
+        ),
+        ("switchyard show feature status", STATUS, "snmp enabled enabled up 2".to_owned()),
+    ] {
+        let told = switch.ok(&format!("{command} -o wide"))?;
+        ensure!(
+            words(told.lines().next().unwrap_or_default()) == header,
+            "unexpected columns of {command}: {told}"
+        );
+        ensure!(
+            told.lines().any(|line| words(line).starts_with(&row)),
+            "no line {row:?} of {command}: {told}"
+        );
+    }
+    let told = switch.ok("system service status -o wide snmp")?;
+    let main_pid = format!("Main PID: {}", property(switch, "snmp.service", "MainPID")?);
+    for line in ["Stable: ", "Remote: none", &main_pid] {
+        ensure!(told.contains(line), "{line:?} is not in: {told}");
+    }
+    switch.ok("system service restart snmp")?;
+    let entries = switch
+        .ok("system service logs -n 3 -o json snmp | jq --slurp 'map(select(has(\"MESSAGE\"))) | length'")?;
+    ensure!(entries == "3", "three entries were asked for as JSON: {entries}");
+    wait_local(switch, "snmp")
 }
 
 /// The agent would take what runs a moment after its unit's end for left behind, and end it.

@@ -372,8 +372,7 @@ impl Real {
 
     /// Whether the local image has this version, as its own start-up call recorded.
     fn is_local_version(&mut self, instance: &Instance, version: Option<&Version>) -> Result<bool, Trouble> {
-        let label = self.host.switch.label(&format!("{}_local", instance.feature)).map_err(trouble)?;
-        let local = label.and_then(|text| Version::parse(&text).ok());
+        let local = self.host.switch.local_version(instance).map_err(trouble)?;
         Ok(local.zip(version).is_some_and(|(local, version)| local.same_as(version)))
     }
 }

@@ -201,7 +201,7 @@ fn asking<T>(sim: &Sim, number: u64, asked: bool, question: impl FnOnce(&Asking<
         let one = &state.all[at];
         let local_version = one.local_image.as_ref().map(|image| &image.version);
         Some(question(&Asking {
-            feature: &one.name.feature,
+            instance: &one.name,
             side: container.side,
             version: &container.image.version,
             id: (container.side == Side::Kube).then_some(&container.id),

@@ -3,17 +3,20 @@
 use std::process::ExitCode;
 
 use crate::error::CliError;
+use crate::progress::told_at_terminal;
+use switchyard_core::View;
 use switchyard_host::{Host, How, Target};
 
 pub(super) async fn start(name: &str) -> Result<ExitCode, CliError> {
     let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
-            host.carry_out("start", &instance, How::default(), switchyard_core::start).await?;
+            let started = host.carry_out("start", &instance, How::default(), switchyard_core::start);
+            told_at_terminal(&format!("waiting for {instance} to start"), started).await?;
         }
         Target::Plain(name) => {
             existing(&mut host, &name).await?;
-            host.engine.start(&name).await?;
+            told_at_terminal(&format!("waiting for {name} to start"), host.engine.start(&name)).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -23,11 +26,13 @@ pub(super) async fn stop(name: &str, how: How) -> Result<ExitCode, CliError> {
     let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
-            host.carry_out("stop", &instance, how, |view| Ok(switchyard_core::stop(view))).await?;
+            let stopped = host.carry_out("stop", &instance, how, |view| Ok(switchyard_core::stop(view)));
+            told_at_terminal(&format!("waiting for {instance} to stop"), stopped).await?;
         }
         Target::Plain(name) => {
             existing(&mut host, &name).await?;
-            host.engine.stop(&name, how.grace).await?;
+            let stopped = host.engine.stop(&name, how.grace);
+            told_at_terminal(&format!("waiting for {name} to stop"), stopped).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -37,11 +42,13 @@ pub(super) async fn kill(name: &str) -> Result<ExitCode, CliError> {
     let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
-            host.carry_out("kill", &instance, How::default(), |view| Ok(switchyard_core::kill(view))).await?;
+            let decide = |view: &View| Ok(switchyard_core::kill(view));
+            let killed = host.carry_out("kill", &instance, How::default(), decide);
+            told_at_terminal(&format!("waiting for {instance} to end"), killed).await?;
         }
         Target::Plain(name) => {
             existing(&mut host, &name).await?;
-            host.engine.kill(&name).await?;
+            told_at_terminal(&format!("waiting for {name} to end"), host.engine.kill(&name)).await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -172,7 +172,7 @@ impl Inside {
         }
     }
 
-    /// The lock is the host's, where instances are told apart by their ASIC.
+    /// Lock and container are the host's, where instances are told apart by their ASIC.
     fn track(&self) -> Instance {
         let asic =
             std::env::var("NAMESPACE_ID").ok().and_then(|id| id.parse().ok()).map(switchyard_core::AsicId);
@@ -203,11 +203,11 @@ impl Inside {
         let config = self.switch.feature_config(&self.instance.feature)?;
         let row = self.switch.feature_state(&self.instance)?.unwrap_or_default();
         let local_version = match self.side {
-            Side::Kube => self.switch.label(&format!("{}_local", self.instance.feature))?,
+            Side::Kube => self.switch.local_version(&self.instance)?,
             Side::Local => None,
         };
         Ok(question(&Asking {
-            feature: &self.instance.feature,
+            instance: &self.track(),
             side: self.side,
             version: &self.version,
             id: self.id.as_ref(),
@@ -215,7 +215,7 @@ impl Inside {
             configured,
             config: config.as_ref(),
             row: &row,
-            local_version: local_version.and_then(|text| Version::parse(&text).ok()).as_ref(),
+            local_version: local_version.as_ref(),
         }))
     }
 

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::error::CliError;
 use crate::output::tell;
+use crate::progress::told;
 use crate::service::Known;
-use crate::service::progress::told;
 use switchyard_host::How;
 
 pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
@@ -33,14 +33,19 @@ pub(super) async fn start(known: Known, deadline: Duration) -> Result<ExitCode, 
 
 pub(super) async fn stop(mut known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
     for instance in known.instances.clone() {
-        let unit = instance.unit_name();
-        let others = known.units.would_stop_with(&unit).await?;
-        if !others.is_empty() {
-            tell(&format!("stopping with {unit}, because they need it: {}", others.join(", ")));
-        }
+        tell_others(&known.units, "stopping", &instance.unit_name()).await?;
         stop_one(&mut known, &instance, deadline).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says which other units a stop takes along, and gives their names.
+pub(super) async fn tell_others(units: &Units, doing: &str, unit: &str) -> Result<Vec<String>, CliError> {
+    let others = units.would_stop_with(unit).await?;
+    if !others.is_empty() {
+        tell(&format!("{doing} with {unit}, because they need it: {}", others.join(", ")));
+    }
+    Ok(others)
 }
 
 /// Stops a unit, and what it leaves running if systemd had no way to stop that.
@@ -54,7 +59,8 @@ pub(super) async fn stop_one(
     // Somebody may have started it again by now.
     if !known.units.status(&unit).await?.is_up() && left_behind(&known.host.view(instance).await?) {
         let decide = |view: &View| Ok(switchyard_core::stop(view));
-        known.host.carry_out("stop", instance, How::default(), decide).await?;
+        let waiting = format!("waiting for what {unit} left running to stop");
+        told(&waiting, known.host.carry_out("stop", instance, How::default(), decide)).await?;
     }
     Ok(())
 }
@@ -62,10 +68,7 @@ pub(super) async fn stop_one(
 pub(super) async fn restart(known: Known, deadline: Duration) -> Result<ExitCode, CliError> {
     for unit in units(&known) {
         refuse_masked(&known.units, &unit, "restart").await?;
-        let others = known.units.would_stop_with(&unit).await?;
-        if !others.is_empty() {
-            tell(&format!("restarting with {unit}, because they need it: {}", others.join(", ")));
-        }
+        let others = tell_others(&known.units, "restarting", &unit).await?;
         for planned in others.iter().chain([&unit]) {
             known.units.reset_failed(planned).await?;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use switchyard_core::{
-    Copy, Instance, KubeUpdate, Reason, Refusal, RemoteState, SetOwner, Version, View, Waiting, start, wait,
+    Copy, Instance, KubeUpdate, Reason, Refusal, RemoteState, SetOwner, View, Waiting, start, wait,
 };
 
 use crate::args::Output;
@@ -77,8 +77,7 @@ fn pod_waits(known: &mut Known, view: &View) -> Result<Option<String>, CliError>
     if view.row.remote_state != RemoteState::Pending {
         return Ok(None);
     }
-    let local = known.host.switch.label(&format!("{}_local", view.instance.feature))?;
-    let local = local.and_then(|text| Version::parse(&text).ok());
+    let local = known.host.switch.local_version(&view.instance)?;
     let asks = view.row.container_version.as_ref();
     let same = local.zip(asks).is_some_and(|(local, asks)| local.same_as(asks));
     let why = view.verdict.reason().unwrap_or(if same { Reason::SameAsLocal } else { Reason::AsksForTurn });

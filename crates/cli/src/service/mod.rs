@@ -9,7 +9,6 @@ mod admin;
 mod control;
 mod explain;
 mod list;
-mod progress;
 mod status;
 
 use std::os::unix::process::CommandExt;
@@ -19,7 +18,7 @@ use std::time::Duration;
 use switchyard_core::{FeatureConfig, FeatureName, Instance, Scope, instances_of};
 use switchyard_sonic::{SonicError, Units};
 
-use crate::args::{Service, ServiceVerb};
+use crate::args::{Output, Service, ServiceVerb};
 use crate::error::CliError;
 use crate::runtime::block_on;
 use switchyard_host::{Host, HostError, Target};
@@ -32,7 +31,7 @@ pub(crate) fn main(args: &Service) -> Result<ExitCode, CliError> {
     let deadline = Duration::from_secs(args.timeout.into());
     match &args.verb {
         ServiceVerb::List => block_on(list::main(args.output)),
-        ServiceVerb::Logs { name, follow, lines } => logs(&name.name, *follow, *lines),
+        ServiceVerb::Logs { name, follow, lines } => logs(&name.name, args.output, *follow, *lines),
         ServiceVerb::Start(name) => named(&name.name, "start", |known| control::start(known, deadline)),
         ServiceVerb::Stop(name) => named(&name.name, "stop", |known| control::stop(known, deadline)),
         ServiceVerb::Restart(name) => named(&name.name, "restart", |known| control::restart(known, deadline)),
@@ -126,7 +125,7 @@ async fn is_unknown(name: &str) -> Result<bool, CliError> {
     Ok(!unit.contains("@.") && !Units::connect().await?.status(&unit).await?.exists())
 }
 
-fn logs(name: &str, follow: bool, lines: Option<u32>) -> Result<ExitCode, CliError> {
+fn logs(name: &str, format: Output, follow: bool, lines: Option<u32>) -> Result<ExitCode, CliError> {
     let text = name.strip_suffix(".service").unwrap_or(name);
     if !is_unit_name(text) {
         return Err(CliError::Usage(format!("{name:?} is neither a feature nor a unit name")));
@@ -138,6 +137,13 @@ fn logs(name: &str, follow: bool, lines: Option<u32>) -> Result<ExitCode, CliErr
     let mut journalctl = Command::new("journalctl");
     for unit in &units {
         journalctl.arg("--unit").arg(unit);
+    }
+    match format {
+        // One document for each entry, as journalctl has them.
+        Output::Json => {
+            journalctl.args(["--output", "json"]);
+        }
+        Output::Table | Output::Wide => {}
     }
     if follow {
         journalctl.arg("--follow");

@@ -145,8 +145,7 @@ async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
             }
             Some(Err(error)) => return Err(error.into()),
         };
-        let local_version = host.switch.label(&format!("{}_local", view.instance.feature))?;
-        let local_version = local_version.and_then(|text| Version::parse(&text).ok());
+        let local_version = host.switch.local_version(&view.instance)?;
         let mut line = line(&view, local_version.as_ref(), &knobs);
         if view.wanted() == SetOwner::Kube
             && let Some(trouble) = host.switch.pod_trouble(&line.name)?
@@ -236,7 +235,7 @@ fn why(view: &View, local_version: Option<&Version>, knobs: &Knobs) -> String {
 /// What the pod that has asked is told inside its image, where it waits for its turn.
 fn told_at_the_gate(view: &View, local_version: Option<&Version>) -> Option<Reason> {
     let asking = Asking {
-        feature: &view.instance.feature,
+        instance: &view.instance,
         side: Side::Kube,
         version: view.row.container_version.as_ref()?,
         id: view.row.remote_container_id.as_ref(),

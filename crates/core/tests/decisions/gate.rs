@@ -1,8 +1,8 @@
 //! The start-up call inside an image (SONIC.md 4.2; DESIGN.md section 4 *Knock* and *Keeping out*).
 
 use switchyard_core::{
-    Asking, CurrentOwner, FeatureConfig, FeatureState, RemoteState, SetOwner, Side, SystemState, Version,
-    ask, leave,
+    AsicId, Asking, CurrentOwner, FeatureConfig, FeatureState, Instance, RemoteState, SetOwner, Side,
+    SystemState, Version, ask, leave,
 };
 
 use crate::case::{RowCase, down, engine_id, feature, up};
@@ -33,7 +33,7 @@ impl Gate {
         let config = self.wanted.map(|set_owner| FeatureConfig { set_owner, ..FeatureConfig::default() });
         let id = (!self.id.is_empty()).then(|| engine_id(self.id));
         then(&Asking {
-            feature: &feature(),
+            instance: &Instance::on_host(feature()),
             side: self.side,
             version: &Version::parse(self.version).unwrap(),
             id: id.as_ref(),
@@ -55,6 +55,14 @@ impl Gate {
 fn the_local_copy_may_always_run_and_records_itself_where_rows_are_kept() {
     local(FeatureState::default()).check("Unmanaged: run");
     local(up()).check("OwnerLocal: row(local=snmp version=2), run");
+}
+
+/// The host looks for the container by this name, and the row in the namespace bears the feature's.
+#[test]
+fn the_local_copy_of_an_asic_records_its_own_containers_name() {
+    let first = Instance { feature: feature(), asic: Some(AsicId(0)) };
+    let said = local(up()).asking(|asking| ask(&Asking { instance: &first, ..asking.clone() }));
+    assert_eq!(words::answer(&said), "OwnerLocal: row(local=snmp0 version=2), run");
 }
 
 /// Met in the lab: the agent died amid a switchover, the local image bridged, and its start-up call made the pod that

@@ -5,7 +5,7 @@ use switchyard_core::{Answer, Asking, Side, ask, leave};
 use crate::ids::fresh_id;
 use crate::lies::{Lie, Writer};
 use crate::scenario::{Moves, Scenario};
-use crate::translate::{self, FEATURE, config, long_id, small_change};
+use crate::translate::{self, INSTANCE, config, long_id, small_change};
 use crate::unit::forget_condition;
 use crate::world::{Gate, Id, Local, Pod, Version, Who, World};
 
@@ -88,7 +88,7 @@ fn answer(scenario: &Scenario, world: &World, side: Side, id: Option<Id>, asked:
     };
     let runs_ahead = scenario.lie == Lie::RunsAhead && side == Side::Kube && row.system_state.is_none();
     ask(&Asking {
-        feature: &FEATURE,
+        instance: &INSTANCE,
         side,
         version: own_version(scenario, side),
         id,
@@ -123,7 +123,7 @@ pub(crate) fn leave_by(scenario: &Scenario, world: &mut World, who: Who) {
     let row = translate::row(world.row);
     let config = config(world.wanted, scenario.fallback);
     let change = leave(&Asking {
-        feature: &FEATURE,
+        instance: &INSTANCE,
         side,
         version: own_version(scenario, side),
         id: id.filter(|_| scenario.ids).map(long_id),

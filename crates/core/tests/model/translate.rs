@@ -9,7 +9,8 @@ use switchyard_core::{
 
 use crate::world::{Change, GONE, Id, LOCAL_ID, Local, NO_ID, Pod, Row, Rows, Step, Version, Who, World};
 
-pub(crate) static FEATURE: LazyLock<FeatureName> = LazyLock::new(|| FeatureName::parse("snmp").unwrap());
+pub(crate) static INSTANCE: LazyLock<Instance> =
+    LazyLock::new(|| Instance::on_host(FeatureName::parse("snmp").unwrap()));
 static LOCAL_VERSION: LazyLock<switchyard_core::Version> = LazyLock::new(|| version_text("1.0"));
 static POD_VERSION: LazyLock<switchyard_core::Version> = LazyLock::new(|| version_text("2.0"));
 /// The engine reports sixty-four digits, rows hold the first twelve.
@@ -40,13 +41,13 @@ pub(crate) fn long_id(id: Id) -> &'static ContainerId {
 fn row_id(id: Id) -> Option<ContainerId> {
     match id {
         NO_ID => None,
-        LOCAL_ID => ContainerId::parse(FEATURE.as_str()).ok(),
+        LOCAL_ID => ContainerId::parse(INSTANCE.feature.as_str()).ok(),
         _ => Some(long_id(id).short()),
     }
 }
 
 pub(crate) fn small_id(id: &ContainerId) -> Id {
-    if id.as_str() == FEATURE.as_str() {
+    if id.as_str() == INSTANCE.feature.as_str() {
         return LOCAL_ID;
     }
     Id::from_str_radix(&id.as_str()[..ContainerId::SHORT], 16).unwrap()
@@ -146,7 +147,7 @@ pub(crate) fn config(wanted: switchyard_core::SetOwner, fallback: bool) -> Featu
 /// What a program sees that has read the databases and now asks the engine.
 pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
     View {
-        instance: Instance::on_host(FEATURE.clone()),
+        instance: INSTANCE.clone(),
         kubernetes: true,
         server_answers: rows.server,
         config: config(rows.wanted, fallback),

@@ -249,6 +249,36 @@ fn garbage_in_any_field_that_is_read_is_refused() {
     }
 }
 
+/// Rows worth keeping, as `corpus/` has them: both readers get each, and the field that each refuses stands beside it.
+#[test]
+fn each_row_of_the_corpus_is_taken_or_refused_for_the_field_that_it_is_kept_for() {
+    #[derive(serde::Deserialize)]
+    struct Kept {
+        why: String,
+        config: Option<String>,
+        state: Option<String>,
+        fields: Fields,
+    }
+    let (mut read, mut wrong) = (0, Vec::new());
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus")).unwrap() {
+        let path = file.unwrap().path();
+        let kept: Kept = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let config = parse_config(&snmp(), &kept.fields).err();
+        let state = parse_state(&Instance::on_host(snmp()), &kept.fields).err();
+        for (error, wanted) in [(config, kept.config), (state, kept.state)] {
+            let field = error.as_ref().map(|error| error.field.to_owned());
+            let said = error.map(|error| error.to_string()).unwrap_or_default();
+            let is_plain = !said.contains(char::is_control) && said.len() < 1000;
+            if field != wanted || !is_plain {
+                wrong.push(format!("{} ({}): {said:?}", path.display(), kept.why));
+            }
+        }
+        read += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(read >= 25, "only {read} rows were found");
+}
+
 /// Names and words that the readers know, mixed with anything else.
 fn any_fields() -> impl Strategy<Value = Fields> {
     let field = prop_oneof![

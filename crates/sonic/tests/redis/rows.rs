@@ -137,6 +137,25 @@ fn each_asics_record_is_in_its_own_namespace_under_the_features_name() {
     assert!(matches!(error, SonicError::NoSuchNamespace { asic: AsicId(2), .. }), "{error}");
 }
 
+/// A container of an ASIC has no other databases than its namespace's, and says there which version it is.
+#[test]
+fn the_version_of_an_asics_local_image_is_read_where_its_own_container_wrote_it() {
+    let fixture = Fixture::with_asics(2);
+    let mut switch = fixture.open();
+    let said = |server: &crate::support::Server, text: &str| {
+        let mut state = switchyard_sonic::Db::open(&server.address(6)).unwrap();
+        state.set("KUBE_LABELS", "SET", &[("bgp_local", text)]).unwrap();
+    };
+    assert_eq!(switch.local_version(&bgp(0)).unwrap(), None);
+    said(&fixture.host, "3.0.0");
+    said(&fixture.asics[0], "1.0.0");
+    said(&fixture.asics[1], "no version");
+    let mut local = |instance: &Instance| switch.local_version(instance).unwrap().map(|v| v.to_string());
+    assert_eq!(local(&bgp(0)).as_deref(), Some("1.0.0"));
+    assert_eq!(local(&bgp(1)), None);
+    assert_eq!(local(&Instance::on_host(name("bgp"))).as_deref(), Some("3.0.0"));
+}
+
 #[test]
 fn a_configured_field_is_written_on_the_host_and_in_every_namespace() {
     let fixture = Fixture::with_asics(2);
@@ -147,6 +166,16 @@ fn a_configured_field_is_written_on_the_host_and_in_every_namespace() {
     }
     let config = fixture.open().feature_config(&name("bgp")).unwrap().unwrap();
     assert_eq!(config.set_owner, SetOwner::Kube);
+}
+
+#[test]
+fn what_came_of_an_enabling_is_recorded_on_the_host_and_in_every_namespace() {
+    let fixture = Fixture::with_asics(2);
+    let mut switch = fixture.open();
+    switch.record_admin_outcome(&name("bgp"), "failed").unwrap();
+    for instance in [Instance::on_host(name("bgp")), bgp(0), bgp(1)] {
+        assert_eq!(switch.admin_outcome(&instance).unwrap().as_deref(), Some("failed"), "{instance}");
+    }
 }
 
 #[test]
