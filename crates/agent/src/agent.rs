@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, Unit,
-    care, frozen, reconcile,
+    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState,
+    SetOwner, Unit, care, frozen, reconcile,
 };
 use tracing::{info, warn};
 
@@ -214,6 +214,7 @@ impl Agent {
         if phase == Phase::Steady && *unit == Unit::Active {
             self.care(world, instance, seen).await?;
         }
+        self.tell_owner(world, instance, seen);
         self.tell(world, instance, seen);
         let label_drop = self.knobs.label_drop;
         let track = self.track(instance);
@@ -325,16 +326,37 @@ impl Agent {
         Ok(())
     }
 
-    /// Says once why a pod that asks has to wait, and once that a feature has changed hands.
+    /// Says once that a feature has changed hands, whoever was there when it did. Whoever runs it when it is looked at for
+    /// the very first time is no news.
+    fn tell_owner(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
+        let (view, owner) = (&seen.view, seen.view.row.current_owner);
+        let track = self.track(instance);
+        // Between two owners nobody runs it for a moment; and the row names the next one before its start is over, which
+        // only then tells why.
+        if owner == CurrentOwner::None || seen.unit != Unit::Active || track.restarting {
+            return;
+        }
+        if track.owner.is_none() {
+            track.owner_kept = world.told_owner(instance);
+            track.owner = track.owner_kept;
+        }
+        let (before, why) = (track.owner.replace(owner), track.restarted_for.take());
+        if let Some(before) = before
+            && before != owner
+        {
+            world.tell_moved(view, before, why);
+        }
+        // Of a feature that Kubernetes never had nothing is kept.
+        let is_kept = view.wanted() == SetOwner::Kube || track.owner_kept.is_some();
+        if is_kept && track.owner_kept != Some(owner) {
+            world.keep_told_owner(instance, owner);
+            track.owner_kept = Some(owner);
+        }
+    }
+
+    /// Says once why a pod that asks has to wait.
     fn tell(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
         let view = &seen.view;
-        // Between two owners nobody runs it for a moment; whoever it is at the first look is no news.
-        if view.row.current_owner != CurrentOwner::None
-            && let Some(before) = self.track(instance).owner.replace(view.row.current_owner)
-            && before != view.row.current_owner
-        {
-            world.tell_moved(view, before);
-        }
         let asks = view.row.remote_state == RemoteState::Pending;
         let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
         let pod = view.row.remote_container_id.clone();

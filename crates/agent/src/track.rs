@@ -27,8 +27,12 @@ pub(crate) struct Track {
     pub(crate) label: Option<bool>,
     /// Which pod that asks was last said to be kept out, and why.
     pub(crate) told: Option<(Option<ContainerId>, Reason)>,
-    /// Who last ran it.
+    /// Who runs it, as was last told.
     pub(crate) owner: Option<CurrentOwner>,
+    /// The same as it is kept for the agent's next life.
+    pub(crate) owner_kept: Option<CurrentOwner>,
+    /// Why the unit was restarted; nothing once it has come of it what may.
+    pub(crate) restarted_for: Option<Reason>,
     /// The trouble that was last said.
     pub(crate) trouble: Option<String>,
     /// Since when pods run that do not ask.
@@ -142,6 +146,7 @@ impl Track {
     /// A restart begins.
     pub(crate) fn restarts(&mut self, reason: Reason, now: Duration) {
         self.restarting = true;
+        self.restarted_for = Some(reason);
         match reason {
             Reason::PodKnocks => {
                 self.last_knock = Some(now);

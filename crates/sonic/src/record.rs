@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use switchyard_core::{Failure, Instance, Moment, NameError, Record, Version};
+use switchyard_core::{CurrentOwner, Failure, Instance, Moment, NameError, Record, Version, Words};
 use tracing::warn;
 
 use crate::{Paths, SonicError};
@@ -169,6 +169,8 @@ struct Stored {
     accepted: Option<String>,
     #[serde(default)]
     failures: Vec<StoredFailure>,
+    #[serde(default)]
+    told_owner: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,13 +183,14 @@ struct StoredFailure {
 
 impl From<&Record> for Stored {
     fn from(record: &Record) -> Self {
-        let Record { last_ran, accepted, failures } = record;
+        let Record { last_ran, accepted, failures, told_owner } = record;
         let text = |version: &Option<Version>| version.as_ref().map(Version::to_string);
         Self {
             format: FORMAT,
             last_ran: text(last_ran),
             accepted: text(accepted),
             failures: failures.iter().map(StoredFailure::from).collect(),
+            told_owner: told_owner.as_ref().map(CurrentOwner::to_string),
         }
     }
 }
@@ -206,6 +209,8 @@ impl Stored {
             last_ran: version(self.last_ran)?,
             accepted: version(self.accepted)?,
             failures: self.failures.into_iter().map(StoredFailure::failure).collect::<Result<_, _>>()?,
+            // A word that means nobody costs one line of news, and not all that is known of versions.
+            told_owner: self.told_owner.and_then(|word| CurrentOwner::from_word(&word)),
         })
     }
 }

@@ -126,6 +126,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
         feature,
         row: FeatureState::default(),
         record: Record::default(),
+        told: None,
         unit: Unit {
             state: UnitState::Off,
             since: Duration::ZERO,

@@ -256,7 +256,28 @@ impl World for Life {
         });
     }
 
-    fn tell_moved(&mut self, _seen: &View, _from: CurrentOwner) {}
+    fn told_owner(&mut self, instance: &Instance) -> Option<CurrentOwner> {
+        let at = self.number(instance)?;
+        self.0.with(|state| state.all[at].record.told_owner)
+    }
+
+    fn keep_told_owner(&mut self, instance: &Instance, owner: CurrentOwner) {
+        let Some(at) = self.number(instance) else { return };
+        self.0.with(|state| state.all[at].record.told_owner = Some(owner));
+    }
+
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner, why: Option<Reason>) {
+        let (instance, to) = (&seen.instance, seen.row.current_owner);
+        let Some(at) = self.number(instance) else { return };
+        self.0.with(|state| {
+            state.tell_story(|| format!("{instance} moved from {from} to {to}: {why:?}"));
+            // Nothing is told twice, and nothing is left out: each news begins where the one before it ended.
+            let before = state.all[at].told.replace(to);
+            if before.is_some_and(|before| before != from) || from == to {
+                state.broken(format!("{instance} moved from {from} to {to}, it is told after {before:?}"));
+            }
+        });
+    }
 
     fn tell_kept_out(&mut self, instance: &Instance, _: Option<&ContainerId>, why: Option<Reason>) {
         self.0.with(|state| state.tell_story(|| format!("{instance} keeps out: {why:?}")));

@@ -106,6 +106,15 @@ fn a_write_that_was_broken_off_is_not_in_the_way() {
 }
 
 #[test]
+fn who_was_told_to_run_it_is_known_if_the_word_means_somebody() {
+    for (word, expected) in [("kube", Some(CurrentOwner::Kube)), ("nonesuch", None)] {
+        let host = with(format!(r#"{{"format":1,"last_ran":"1","told_owner":"{word}"}}"#).as_bytes());
+        let read = load(&host.paths, &snmp());
+        assert_eq!((read.told_owner, read.last_ran), (expected, Some(version("1"))));
+    }
+}
+
+#[test]
 fn a_change_that_changes_nothing_writes_nothing() {
     let host = empty();
     change(&host.paths, &snmp(), |_| ()).unwrap();
@@ -170,8 +179,9 @@ prop_compose! {
         last_ran in prop::option::of(any_version()),
         accepted in prop::option::of(any_version()),
         failures in prop::collection::vec(any_failure(), 0..16),
+        told_owner in prop::option::of(prop::sample::select(vec![CurrentOwner::Local, CurrentOwner::Kube])),
     ) -> Record {
-        Record { last_ran, accepted, failures }
+        Record { last_ran, accepted, failures, told_owner }
     }
 }
 
