@@ -28,6 +28,8 @@ pub struct Agent {
     known: BTreeSet<Instance>,
     /// The configuration is being loaded, as far as was last seen.
     loading: bool,
+    /// What was deleted before this life of the agent has been looked for.
+    sought_deleted: bool,
     safety_check: Duration,
 }
 
@@ -39,6 +41,7 @@ impl Agent {
             tracks: BTreeMap::new(),
             known: BTreeSet::new(),
             loading: true,
+            sought_deleted: false,
             safety_check: Duration::ZERO,
         }
     }
@@ -102,9 +105,11 @@ impl Agent {
                 for instance in instances {
                     self.look(world, &instance, phase).await;
                 }
-                // What was deleted has been looked at for the last time.
+                // What was deleted has been looked at for the last time once all has been seen to.
                 let known = &self.known;
-                self.tracks.retain(|instance, track| track.restarting || known.contains(instance));
+                self.tracks.retain(|instance, track| {
+                    track.restarting || track.unsettled || known.contains(instance)
+                });
             }
             Err(trouble) => {
                 for instance in instances {
@@ -131,13 +136,15 @@ impl Agent {
 
     fn of_feature(&mut self, world: &mut impl World, feature: &FeatureName) -> BTreeSet<Instance> {
         let mut all = self.everything(world);
-        all.retain(|instance| instance.feature == *feature);
+        // Whether others were deleted has been found out on the way, and is forgotten if they are not looked at now.
+        all.retain(|instance| instance.feature == *feature || !self.known.contains(instance));
         all
     }
 
     fn everything(&mut self, world: &mut impl World) -> BTreeSet<Instance> {
         let now = world.now();
-        match world.instances() {
+        let instances = self.seek_deleted(world).and_then(|()| world.instances());
+        match instances {
             Ok(instances) => {
                 self.safety_check = now + self.knobs.safety_check;
                 // A feature that was deleted is still looked at once: its label and what it left must go.
@@ -157,17 +164,35 @@ impl Agent {
         }
     }
 
+    /// What was deleted while no agent was there is known from its traces alone. Sought once, when it is certain what is
+    /// configured: from then on this life knows what there was.
+    fn seek_deleted(&mut self, world: &mut impl World) -> Result<(), Trouble> {
+        if !self.loading && !self.sought_deleted {
+            for instance in world.deleted()? {
+                self.track(&instance).unsettled = true;
+            }
+            self.sought_deleted = true;
+        }
+        Ok(())
+    }
+
     async fn look(&mut self, world: &mut impl World, instance: &Instance, phase: Phase) {
         let now = world.now();
         self.track(instance).due = None;
         let looked = match world.see(instance).await {
-            Ok(seen) => self.act(world, instance, &seen, phase).await,
+            Ok(seen) => self.act(world, instance, &seen, phase).await.map(|()| seen.unit),
             Err(trouble) => Err(trouble),
         };
         let track = self.track(instance);
         match looked {
-            Ok(()) => track.trouble = None,
+            Ok(unit) => {
+                track.trouble = None;
+                // Otherwise it was no time at which anything is done.
+                let is_time = phase == Phase::Steady && matches!(unit, Unit::Active | Unit::Off);
+                track.unsettled = !is_time;
+            }
             Err(Trouble(why)) => {
+                track.unsettled = true;
                 track.due(now + RETRY);
                 if track.trouble.as_ref() != Some(&why) {
                     warn!(feature = %instance, %why, "not done yet; trying again");

@@ -17,6 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_mins(5);
 /// One instance.
 #[derive(Debug, Default)]
 pub(crate) struct Track {
+    /// Not all has been seen to yet: the last look was no time for it, or there was none.
+    pub(crate) unsettled: bool,
     /// A restart is under way.
     pub(crate) restarting: bool,
     /// The image of this container is being made the local one.

@@ -88,6 +88,9 @@ pub trait World {
     /// All instances of all features.
     fn instances(&mut self) -> Result<Vec<Instance>, Trouble>;
 
+    /// Instances of features that are configured no more, of which something on the switch still tells.
+    fn deleted(&mut self) -> Result<Vec<Instance>, Trouble>;
+
     /// Looks at one instance.
     fn see(&mut self, instance: &Instance) -> impl Future<Output = Result<Seen, Trouble>>;
 

@@ -15,7 +15,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use switchyard_core::{CurrentOwner, Failure, Instance, Moment, NameError, Record, Version, Words};
+use switchyard_core::{
+    CurrentOwner, Failure, FeatureName, Instance, Moment, NameError, Record, Version, Words, resolve,
+};
 use tracing::warn;
 
 use crate::{Paths, SonicError};
@@ -63,6 +65,17 @@ pub fn change<R>(
         write(paths, instance, &record)?;
     }
     Ok(result)
+}
+
+/// All instances of which something is remembered. Of a directory that cannot be read, none: as of a record.
+pub fn instances(paths: &Paths, asics: u8) -> Vec<Instance> {
+    let files = fs::read_dir(directory(paths)).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+    // Only where there are several ASICs do the digits at a name's end stand for one.
+    let is_feature = |name: &FeatureName| asics > 1 && !name.as_str().ends_with(|c: char| c.is_ascii_digit());
+    let mut instances: Vec<_> = names.filter_map(|name| resolve(&name, asics, is_feature).ok()).collect();
+    instances.sort();
+    instances
 }
 
 /// Now, by a clock that nobody can set and that goes on while the switch is suspended.

@@ -282,6 +282,17 @@ impl World for Real {
         Ok(instances)
     }
 
+    /// What draws a feature's pods, and what runs of it, stands in its rows; should Redis have lost them, what is remembered
+    /// of its versions tells that Kubernetes had it.
+    fn deleted(&mut self) -> Result<Vec<Instance>, Trouble> {
+        let switch = &mut self.host.switch;
+        let configured = switch.feature_names().map_err(trouble)?;
+        let mut told = switch.recorded_instances().map_err(trouble)?;
+        told.extend(record::instances(&self.host.paths, switch.asics()));
+        told.retain(|instance| !instance.feature.is_database() && !configured.contains(&instance.feature));
+        Ok(told)
+    }
+
     async fn see(&mut self, instance: &Instance) -> Result<Seen, Trouble> {
         let view = self.host.view(instance).await.map_err(trouble)?;
         let status = self.units.status(&instance.unit_name()).await.map_err(trouble)?;

@@ -94,6 +94,7 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         generations: 10,
         agent: None,
         agent_ends: false,
+        agent_since: Duration::ZERO,
         agent_away: Duration::ZERO,
         inbox: VecDeque::new(),
         fuse: None,

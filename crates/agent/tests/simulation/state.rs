@@ -177,6 +177,7 @@ pub(crate) struct State {
 
     pub(crate) agent: Option<Pid>,
     pub(crate) agent_ends: bool,
+    pub(crate) agent_since: Duration,
     pub(crate) agent_away: Duration,
     pub(crate) inbox: VecDeque<Event>,
     /// The agent dies at the so many-th moment that it waits.

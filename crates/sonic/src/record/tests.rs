@@ -64,6 +64,21 @@ fn each_instance_has_a_record_of_its_own() {
 }
 
 #[test]
+fn whatever_is_remembered_is_found_again_without_its_configuration() {
+    let host = empty();
+    assert_eq!(instances(&host.paths, 1), []);
+    assert_eq!(instances(&foreign().paths, 1), [], "no directory");
+    let feature = |name| FeatureName::parse(name).unwrap();
+    let bgp1 = Instance { feature: feature("bgp"), asic: Some(switchyard_core::AsicId(1)) };
+    for instance in [&snmp(), &bgp1] {
+        change(&host.paths, instance, |record| record.accept(&version("2"))).unwrap();
+    }
+    fs::write(directory(&host.paths).join("snmp.new"), b"").unwrap();
+    assert_eq!(instances(&host.paths, 2), [bgp1, snmp()]);
+    assert_eq!(instances(&host.paths, 1), [Instance::on_host(feature("bgp1")), snmp()]);
+}
+
+#[test]
 fn what_is_no_record_is_an_empty_one_and_the_next_change_mends_it() {
     for (content, why) in [
         ("", "EOF"),
