@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState, Unit,
-    care, frozen, reconcile,
+    AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState,
+    SetOwner, Unit, care, frozen, reconcile,
 };
 use tracing::{info, warn};
 
@@ -28,6 +28,8 @@ pub struct Agent {
     known: BTreeSet<Instance>,
     /// The configuration is being loaded, as far as was last seen.
     loading: bool,
+    /// What was deleted before this life of the agent has been looked for.
+    sought_deleted: bool,
     safety_check: Duration,
 }
 
@@ -39,6 +41,7 @@ impl Agent {
             tracks: BTreeMap::new(),
             known: BTreeSet::new(),
             loading: true,
+            sought_deleted: false,
             safety_check: Duration::ZERO,
         }
     }
@@ -102,9 +105,11 @@ impl Agent {
                 for instance in instances {
                     self.look(world, &instance, phase).await;
                 }
-                // What was deleted has been looked at for the last time.
+                // What was deleted has been looked at for the last time once all has been seen to.
                 let known = &self.known;
-                self.tracks.retain(|instance, track| track.restarting || known.contains(instance));
+                self.tracks.retain(|instance, track| {
+                    track.restarting || track.unsettled || known.contains(instance)
+                });
             }
             Err(trouble) => {
                 for instance in instances {
@@ -131,13 +136,15 @@ impl Agent {
 
     fn of_feature(&mut self, world: &mut impl World, feature: &FeatureName) -> BTreeSet<Instance> {
         let mut all = self.everything(world);
-        all.retain(|instance| instance.feature == *feature);
+        // Whether others were deleted has been found out on the way, and is forgotten if they are not looked at now.
+        all.retain(|instance| instance.feature == *feature || !self.known.contains(instance));
         all
     }
 
     fn everything(&mut self, world: &mut impl World) -> BTreeSet<Instance> {
         let now = world.now();
-        match world.instances() {
+        let instances = self.seek_deleted(world).and_then(|()| world.instances());
+        match instances {
             Ok(instances) => {
                 self.safety_check = now + self.knobs.safety_check;
                 // A feature that was deleted is still looked at once: its label and what it left must go.
@@ -157,17 +164,35 @@ impl Agent {
         }
     }
 
+    /// What was deleted while no agent was there is known from its traces alone. Sought once, when it is certain what is
+    /// configured: from then on this life knows what there was.
+    fn seek_deleted(&mut self, world: &mut impl World) -> Result<(), Trouble> {
+        if !self.loading && !self.sought_deleted {
+            for instance in world.deleted()? {
+                self.track(&instance).unsettled = true;
+            }
+            self.sought_deleted = true;
+        }
+        Ok(())
+    }
+
     async fn look(&mut self, world: &mut impl World, instance: &Instance, phase: Phase) {
         let now = world.now();
         self.track(instance).due = None;
         let looked = match world.see(instance).await {
-            Ok(seen) => self.act(world, instance, &seen, phase).await,
+            Ok(seen) => self.act(world, instance, &seen, phase).await.map(|()| seen.unit),
             Err(trouble) => Err(trouble),
         };
         let track = self.track(instance);
         match looked {
-            Ok(()) => track.trouble = None,
+            Ok(unit) => {
+                track.trouble = None;
+                // Otherwise it was no time at which anything is done.
+                let is_time = phase == Phase::Steady && matches!(unit, Unit::Active | Unit::Off);
+                track.unsettled = !is_time;
+            }
             Err(Trouble(why)) => {
+                track.unsettled = true;
                 track.due(now + RETRY);
                 if track.trouble.as_ref() != Some(&why) {
                     warn!(feature = %instance, %why, "not done yet; trying again");
@@ -214,6 +239,7 @@ impl Agent {
         if phase == Phase::Steady && *unit == Unit::Active {
             self.care(world, instance, seen).await?;
         }
+        self.tell_owner(world, instance, seen);
         self.tell(world, instance, seen);
         let label_drop = self.knobs.label_drop;
         let track = self.track(instance);
@@ -325,16 +351,37 @@ impl Agent {
         Ok(())
     }
 
-    /// Says once why a pod that asks has to wait, and once that a feature has changed hands.
+    /// Says once that a feature has changed hands, whoever was there when it did. Whoever runs it when it is looked at for
+    /// the very first time is no news.
+    fn tell_owner(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
+        let (view, owner) = (&seen.view, seen.view.row.current_owner);
+        let track = self.track(instance);
+        // Between two owners nobody runs it for a moment; and the row names the next one before its start is over, which
+        // only then tells why.
+        if owner == CurrentOwner::None || seen.unit != Unit::Active || track.restarting {
+            return;
+        }
+        if track.owner.is_none() {
+            track.owner_kept = world.told_owner(instance);
+            track.owner = track.owner_kept;
+        }
+        let (before, why) = (track.owner.replace(owner), track.restarted_for.take());
+        if let Some(before) = before
+            && before != owner
+        {
+            world.tell_moved(view, before, why);
+        }
+        // Of a feature that Kubernetes never had nothing is kept.
+        let is_kept = view.wanted() == SetOwner::Kube || track.owner_kept.is_some();
+        if is_kept && track.owner_kept != Some(owner) {
+            world.keep_told_owner(instance, owner);
+            track.owner_kept = Some(owner);
+        }
+    }
+
+    /// Says once why a pod that asks has to wait.
     fn tell(&mut self, world: &mut impl World, instance: &Instance, seen: &Seen) {
         let view = &seen.view;
-        // Between two owners nobody runs it for a moment; whoever it is at the first look is no news.
-        if view.row.current_owner != CurrentOwner::None
-            && let Some(before) = self.track(instance).owner.replace(view.row.current_owner)
-            && before != view.row.current_owner
-        {
-            world.tell_moved(view, before);
-        }
         let asks = view.row.remote_state == RemoteState::Pending;
         let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
         let pod = view.row.remote_container_id.clone();

@@ -17,6 +17,8 @@ const PAUSE_MAX: Duration = Duration::from_mins(5);
 /// One instance.
 #[derive(Debug, Default)]
 pub(crate) struct Track {
+    /// Not all has been seen to yet: the last look was no time for it, or there was none.
+    pub(crate) unsettled: bool,
     /// A restart is under way.
     pub(crate) restarting: bool,
     /// The image of this container is being made the local one.
@@ -27,8 +29,12 @@ pub(crate) struct Track {
     pub(crate) label: Option<bool>,
     /// Which pod that asks was last said to be kept out, and why.
     pub(crate) told: Option<(Option<ContainerId>, Reason)>,
-    /// Who last ran it.
+    /// Who runs it, as was last told.
     pub(crate) owner: Option<CurrentOwner>,
+    /// The same as it is kept for the agent's next life.
+    pub(crate) owner_kept: Option<CurrentOwner>,
+    /// Why the unit was restarted; nothing once it has come of it what may.
+    pub(crate) restarted_for: Option<Reason>,
     /// The trouble that was last said.
     pub(crate) trouble: Option<String>,
     /// Since when pods run that do not ask.
@@ -142,6 +148,7 @@ impl Track {
     /// A restart begins.
     pub(crate) fn restarts(&mut self, reason: Reason, now: Duration) {
         self.restarting = true;
+        self.restarted_for = Some(reason);
         match reason {
             Reason::PodKnocks => {
                 self.last_knock = Some(now);

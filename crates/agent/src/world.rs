@@ -88,6 +88,9 @@ pub trait World {
     /// All instances of all features.
     fn instances(&mut self) -> Result<Vec<Instance>, Trouble>;
 
+    /// Instances of features that are configured no more, of which something on the switch still tells.
+    fn deleted(&mut self) -> Result<Vec<Instance>, Trouble>;
+
     /// Looks at one instance.
     fn see(&mut self, instance: &Instance) -> impl Future<Output = Result<Seen, Trouble>>;
 
@@ -116,8 +119,14 @@ pub trait World {
     /// Begins to make the image of this container the local one.
     fn go_native(&mut self, instance: &Instance, pod: &ContainerId);
 
-    /// Says that a feature is run by somebody else than before.
-    fn tell_moved(&mut self, seen: &View, from: CurrentOwner);
+    /// Who ran it as was last told, be it by an earlier life of the agent.
+    fn told_owner(&mut self, instance: &Instance) -> Option<CurrentOwner>;
+
+    /// Keeps for later lives that it was told who runs it.
+    fn keep_told_owner(&mut self, instance: &Instance, owner: CurrentOwner);
+
+    /// Says that a feature is run by somebody else than before; why, if the agent itself has restarted its unit for it.
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner, why: Option<Reason>);
 
     /// Says why the pod that asks is kept out, or with nothing that none is.
     fn tell_kept_out(&mut self, instance: &Instance, pod: Option<&ContainerId>, why: Option<Reason>);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +16,9 @@ pub struct Node {
     pub ready: bool,
     /// Why it is or is not, in Kubernetes' word: `KubeletReady`, `NodeStatusUnknown`, ….
     pub ready_reason: String,
+    /// When the kubelet last said so, by the switch's own clock, in whole seconds. The Node keeps what it said before it
+    /// was restarted.
+    pub heartbeat: Option<Timestamp>,
     /// All labels.
     pub labels: BTreeMap<String, String>,
     /// All annotations.
@@ -137,13 +141,14 @@ pub(crate) struct Metadata {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct Condition {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) status: String,
     pub(crate) reason: String,
     pub(crate) message: String,
+    last_heartbeat_time: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -176,6 +181,7 @@ impl Object for Node {
         let node = Self {
             ready: ready.status == "True",
             ready_reason: ready.reason,
+            heartbeat: ready.last_heartbeat_time.and_then(|time| time.parse().ok()),
             labels: raw.metadata.labels.unwrap_or_default(),
             annotations: raw.metadata.annotations.unwrap_or_default(),
             taints: raw.spec.taints.unwrap_or_default(),
@@ -365,7 +371,9 @@ mod tests {
     #[test]
     fn a_node_of_which_the_server_hears_nothing_is_not_ready() {
         let node = |status: &str| {
-            let ready = json!({ "type": "Ready", "status": status, "reason": "Why" });
+            let ready = json!({
+                "type": "Ready", "status": status, "reason": "Why", "lastHeartbeatTime": "2026-01-01T12:00:00Z",
+            });
             let raw = json!({
                 "metadata": { "uid": "n", "labels": { "a": "b" } },
                 "spec": { "taints": [{ "key": "snmp", "value": "disabled", "effect": "NoSchedule" }, { "key": "k", "effect": "NoExecute" }] },
@@ -375,5 +383,6 @@ mod tests {
         };
         assert!(node("True").ready && !node("False").ready && !node("Unknown").ready);
         assert_eq!((node("Unknown").ready_reason.as_str(), node("True").taints.len()), ("Why", 2));
+        assert_eq!(node("Unknown").heartbeat, "2026-01-01T12:00:00Z".parse().ok());
     }
 }

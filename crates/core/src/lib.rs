@@ -36,7 +36,7 @@ pub use name::{AsicId, ContainerId, FeatureName, NameError, Version};
 pub use native::{NativeStep, NativeView, NotNow, go_native, local_repository};
 pub use plan::{Copy, OnlyIf, Plan, Refusal, RowChange, Step};
 pub use reason::Reason;
-pub use start::start;
+pub use start::{may_hold_track, start};
 pub use state::{
     Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
 };

@@ -78,6 +78,12 @@ fn bring_up_local(view: &View) -> Vec<Step> {
     steps
 }
 
+/// Who may keep the track lock from a local start that has stopped all pods that may run: those that are left too. The
+/// kernel knows better than a row that one of them waits.
+pub fn may_hold_track(view: &View) -> Vec<Copy> {
+    view.pods.iter().map(|pod| Copy::Pod(pod.id.clone())).collect()
+}
+
 /// A local copy that still runs is stopped; a `ready` from before this start is nobody's any more.
 fn make_room_for_pod(view: &View) -> Vec<Step> {
     let mut steps = Vec::new();

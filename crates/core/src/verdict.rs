@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{Knobs, KubeUpdate, Reason, Version};
+use crate::{CurrentOwner, Knobs, KubeUpdate, Reason, Version};
 
 /// A record holds no more failed versions than this; the one that failed longest ago is forgotten first.
 const REMEMBERED: usize = 16;
@@ -60,6 +60,8 @@ pub struct Record {
     pub accepted: Option<Version>,
     /// Versions that failed, the oldest first.
     pub failures: Vec<Failure>,
+    /// Who ran it, as people were last told: what changed while nobody was there to tell it is told later.
+    pub told_owner: Option<CurrentOwner>,
 }
 
 /// Whether a version may take over now.

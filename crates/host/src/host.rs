@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
-    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, resolve, unspoken,
+    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve,
+    unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
@@ -229,7 +230,7 @@ impl Host {
                     Some(_) | None => return Ok(None),
                 },
                 Step::StartLocal => {
-                    lock = Some(self.start_local(view).await?);
+                    lock = Some(self.start_local(view, how).await?);
                 }
                 Step::Stop(copy) => self.stop(&view.instance, copy, how).await?,
                 Step::Kill(copy) => self.engine.kill(&engine_name(&view.instance, copy)).await?,
@@ -256,8 +257,8 @@ impl Host {
     }
 
     /// Starts the local container under the track lock. A row that promised it is taken back if it does not start.
-    async fn start_local(&mut self, view: &View) -> Result<TrackLock, HostError> {
-        let started = match TrackLock::shared(&view.instance).await {
+    async fn start_local(&mut self, view: &View, how: How) -> Result<TrackLock, HostError> {
+        let started = match self.take_track(&view.instance, how).await {
             Ok(lock) => match self.engine.start(&view.instance.container_name()).await {
                 Ok(()) => return Ok(lock),
                 Err(error) => HostError::from(error),
@@ -270,6 +271,24 @@ impl Host {
             warn!(feature = %view.instance, "the row changed while its start failed");
         }
         Err(started)
+    }
+
+    /// The track for the local copy. Whoever holds on to it is stopped, then killed, and it is tried once more.
+    async fn take_track(&mut self, instance: &Instance, how: How) -> Result<TrackLock, HostError> {
+        let held = match TrackLock::shared(instance).await {
+            Err(HostError::TrackHeld(why)) => why,
+            taken => return taken,
+        };
+        warn!(feature = %instance, "{held}; ending all of its pods");
+        for copy in may_hold_track(&self.view(instance).await?) {
+            // What does not end by a stop may by a kill, and what ends by neither is named by the lock.
+            let stopped = self.stop(instance, &copy, how).await;
+            let killed = self.engine.kill(&engine_name(instance, &copy)).await;
+            if let (Err(error), Err(_)) = (stopped, killed) {
+                warn!(feature = %instance, %error, "a pod does not end");
+            }
+        }
+        TrackLock::shared(instance).await
     }
 
     /// Asks for the feature's node label, or for its absence.

@@ -15,7 +15,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
-use switchyard_core::{Failure, Instance, Moment, NameError, Record, Version};
+use switchyard_core::{
+    CurrentOwner, Failure, FeatureName, Instance, Moment, NameError, Record, Version, Words, resolve,
+};
 use tracing::warn;
 
 use crate::{Paths, SonicError};
@@ -63,6 +65,17 @@ pub fn change<R>(
         write(paths, instance, &record)?;
     }
     Ok(result)
+}
+
+/// All instances of which something is remembered. Of a directory that cannot be read, none: as of a record.
+pub fn instances(paths: &Paths, asics: u8) -> Vec<Instance> {
+    let files = fs::read_dir(directory(paths)).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+    // Only where there are several ASICs do the digits at a name's end stand for one.
+    let is_feature = |name: &FeatureName| asics > 1 && !name.as_str().ends_with(|c: char| c.is_ascii_digit());
+    let mut instances: Vec<_> = names.filter_map(|name| resolve(&name, asics, is_feature).ok()).collect();
+    instances.sort();
+    instances
 }
 
 /// Now, by a clock that nobody can set and that goes on while the switch is suspended.
@@ -169,6 +182,8 @@ struct Stored {
     accepted: Option<String>,
     #[serde(default)]
     failures: Vec<StoredFailure>,
+    #[serde(default)]
+    told_owner: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -181,13 +196,14 @@ struct StoredFailure {
 
 impl From<&Record> for Stored {
     fn from(record: &Record) -> Self {
-        let Record { last_ran, accepted, failures } = record;
+        let Record { last_ran, accepted, failures, told_owner } = record;
         let text = |version: &Option<Version>| version.as_ref().map(Version::to_string);
         Self {
             format: FORMAT,
             last_ran: text(last_ran),
             accepted: text(accepted),
             failures: failures.iter().map(StoredFailure::from).collect(),
+            told_owner: told_owner.as_ref().map(CurrentOwner::to_string),
         }
     }
 }
@@ -206,6 +222,8 @@ impl Stored {
             last_ran: version(self.last_ran)?,
             accepted: version(self.accepted)?,
             failures: self.failures.into_iter().map(StoredFailure::failure).collect::<Result<_, _>>()?,
+            // A word that means nobody costs one line of news, and not all that is known of versions.
+            told_owner: self.told_owner.and_then(|word| CurrentOwner::from_word(&word)),
         })
     }
 }

@@ -102,6 +102,18 @@ impl Switch {
         Ok(keys)
     }
 
+    /// All instances that have a record, whether their features are configured or not.
+    pub fn recorded_instances(&mut self) -> Result<Vec<Instance>, SonicError> {
+        let namespaces: Vec<_> = [None].into_iter().chain(self.global.namespaces().map(Some)).collect();
+        let mut instances = Vec::new();
+        for asic in namespaces {
+            let keys = self.db(asic, STATE)?.keys(FEATURE)?;
+            let names = keys.iter().filter_map(|key| FeatureName::parse(key).ok());
+            instances.extend(names.map(|feature| Instance { feature, asic }));
+        }
+        Ok(instances)
+    }
+
     /// Whether a feature is configured.
     pub fn has_feature(&mut self, name: &FeatureName) -> Result<bool, SonicError> {
         self.db(None, CONFIG)?.exists(FEATURE, name.as_str())

@@ -282,6 +282,17 @@ impl World for Real {
         Ok(instances)
     }
 
+    /// What draws a feature's pods, and what runs of it, stands in its rows; should Redis have lost them, what is remembered
+    /// of its versions tells that Kubernetes had it.
+    fn deleted(&mut self) -> Result<Vec<Instance>, Trouble> {
+        let switch = &mut self.host.switch;
+        let configured = switch.feature_names().map_err(trouble)?;
+        let mut told = switch.recorded_instances().map_err(trouble)?;
+        told.extend(record::instances(&self.host.paths, switch.asics()));
+        told.retain(|instance| !instance.feature.is_database() && !configured.contains(&instance.feature));
+        Ok(told)
+    }
+
     async fn see(&mut self, instance: &Instance) -> Result<Seen, Trouble> {
         let view = self.host.view(instance).await.map_err(trouble)?;
         let status = self.units.status(&instance.unit_name()).await.map_err(trouble)?;
@@ -340,11 +351,23 @@ impl World for Real {
         });
     }
 
+    fn told_owner(&mut self, instance: &Instance) -> Option<CurrentOwner> {
+        record::load(&self.host.paths, instance).told_owner
+    }
+
+    fn keep_told_owner(&mut self, instance: &Instance, owner: CurrentOwner) {
+        let kept = record::change(&self.host.paths, instance, |record| record.told_owner = Some(owner));
+        if let Err(error) = kept {
+            warn!(feature = %instance, %error, "who runs it may be told once more after a restart of the agent");
+        }
+    }
+
     /// The words are part of an interface: SONiC's event log is fed from them (packaging/events).
-    fn tell_moved(&mut self, seen: &View, from: CurrentOwner) {
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner, why: Option<Reason>) {
         let (instance, to) = (&seen.instance, seen.row.current_owner);
-        let last = switchyard_host::last(&self.host.paths.host, instance).pop();
-        let why = last.map(|entry| entry.message).unwrap_or_default();
+        let last = || switchyard_host::last(&self.host.paths.host, instance).pop();
+        let why = why.map(|why| why.to_string()).or_else(|| last().map(|entry| entry.message));
+        let why = why.unwrap_or_default();
         if to == CurrentOwner::Local && seen.wanted() == SetOwner::Kube {
             warn!("{instance} fell back from {from} to {to}: {why}");
         } else {

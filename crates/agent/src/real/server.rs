@@ -5,6 +5,7 @@
 //! rows what it was about.
 
 mod join;
+mod kubelet;
 mod labels;
 mod leave;
 mod pods;
@@ -29,6 +30,7 @@ use tracing::{debug, info, warn};
 use super::{Message, Queue, clock};
 use crate::invitation::{host_name, invitation, kubelet_files};
 use crate::world::{Event, PodReport, Trouble, trouble};
+use kubelet::{Kubelet, Run};
 use labels::Labels;
 use pods::Pods;
 use proxy::Proxy;
@@ -263,7 +265,10 @@ impl Side {
         let client = Client::new(invitation.server.clone(), node.clone(), self.files.clone());
         let mut events = std::pin::pin!(client.watch_own());
         let mut seen = Membership { labels: Labels::of(&self.knobs), ..Membership::default() };
+        let systemd = systemd().await?;
         loop {
+            let status = systemd.status(KUBELET).await.map_err(trouble)?;
+            seen.kubelet.runs(Run::of(&status, clock::monotonic(), jiff::Timestamp::now()));
             self.say_membership(&invitation.server, &seen).await;
             if let Some(expired @ ClusterError::CertificateExpired { .. }) = &seen.trouble {
                 // A token may still help, which takes another join.
@@ -272,9 +277,11 @@ impl Side {
             if seen.connected() {
                 backoff.reset();
                 self.keep_credentials();
+            }
+            if seen.labels_may_move() {
                 seen.labels.apply(&self.paths, &client).await;
             }
-            let nap = seen.labels.retry_in().map_or(HEARTBEAT, |retry| retry.min(HEARTBEAT));
+            let nap = seen.look_again_in().map_or(HEARTBEAT, |soon| soon.min(HEARTBEAT));
             tokio::select! {
                 event = events.next() => match event {
                     Some(event) => {
@@ -331,16 +338,14 @@ impl Side {
                 seen.trouble = Some(error);
             }
             OwnEvent::NodeSeen(node) => {
-                seen.ready = node.ready;
+                seen.kubelet.node_seen(&node);
                 seen.was_there = true;
                 seen.absent_since = None;
-                seen.why_not_ready.clone_from(&node.ready_reason);
                 seen.labels.node_seen(&node);
             }
             OwnEvent::NodeGone => {
-                seen.ready = false;
+                seen.kubelet.node_gone();
                 seen.absent_since = Some(Instant::now());
-                "the cluster has no Node of this name yet".clone_into(&mut seen.why_not_ready);
                 if std::mem::take(&mut seen.was_there) {
                     make_node_again(seen).await;
                 }
@@ -396,8 +401,7 @@ impl Side {
             }
             Some(error) => Some(error.to_string()),
             None if !seen.sees => Some("asking the API server".to_owned()),
-            None if !seen.ready => Some(format!("the node is not Ready: {}", seen.why_not_ready)),
-            None => None,
+            None => seen.kubelet.why_not(),
         };
         self.say(Some(server), seen.connected(), why.as_deref()).await;
     }
@@ -464,8 +468,7 @@ struct Membership {
     /// Whether it is known by now how it goes.
     asked: bool,
     sees: bool,
-    ready: bool,
-    why_not_ready: String,
+    kubelet: Kubelet,
     was_there: bool,
     absent_since: Option<Instant>,
     trouble: Option<ClusterError>,
@@ -474,9 +477,20 @@ struct Membership {
 }
 
 impl Membership {
-    /// The truth of now: the API answers and the node is Ready.
+    /// The truth of now: the API answers, and the kubelet that runs has said that the node is Ready.
     fn connected(&self) -> bool {
-        self.sees && self.ready && self.trouble.is_none()
+        self.sees && self.kubelet.is_ready() && self.trouble.is_none()
+    }
+
+    /// Pods come and go with labels: not before the kubelet has them all in hand.
+    fn labels_may_move(&self) -> bool {
+        self.connected() && self.kubelet.settles_in() == Some(Duration::ZERO)
+    }
+
+    /// When labels are due although nothing happens.
+    fn look_again_in(&self) -> Option<Duration> {
+        let settles = self.kubelet.settles_in().filter(|left| !left.is_zero());
+        settles.into_iter().chain(self.labels.retry_in()).min()
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         generations: 10,
         agent: None,
         agent_ends: false,
+        agent_since: Duration::ZERO,
         agent_away: Duration::ZERO,
         inbox: VecDeque::new(),
         fuse: None,
@@ -126,6 +127,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
         feature,
         row: FeatureState::default(),
         record: Record::default(),
+        told: None,
         unit: Unit {
             state: UnitState::Off,
             since: Duration::ZERO,

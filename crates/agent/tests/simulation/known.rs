@@ -13,9 +13,6 @@ const KNOWN: &[&str] = &[
     // The feature is deleted, Redis loses its row and the engine is away when its local copy is to be stopped, all at once:
     // to the pod that comes then nobody manages the feature (seed 388).
     "two payloads of a feature that was deleted",
-    // An agent that starts after the deletion knows neither of the label nor of what runs: `instances` lists CONFIG_DB.
-    "the label of a feature that was deleted is true",
-    "the unit of a feature that was deleted is off and",
     // An image that crashes again and again and that nothing keeps out: of which history this is right is not told apart
     // yet (seeds 891 and 1204).
     "copies come and go, 0 restarts",

@@ -7,7 +7,7 @@ use switchyard_core::Side;
 
 use crate::engine;
 use crate::sim::{Channel, Place, Sim};
-use crate::state::{Health, State};
+use crate::state::{Feature, Health, State};
 
 const BACKOFF: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
@@ -123,8 +123,11 @@ pub(crate) async fn labels(sim: Sim) {
     }
 }
 
+/// A row that is not there says nothing, but for a feature that is not there either.
 fn differs(state: &State) -> Option<usize> {
-    state.features.iter().position(|feature| feature.label_row.is_some_and(|row| row != feature.label_node))
+    let deleted = |feature: &Feature| (state.config_loaded && !feature.exists).then_some(false);
+    let wanted = |feature: &Feature| feature.label_row.or_else(|| deleted(feature));
+    state.features.iter().position(|feature| wanted(feature).is_some_and(|row| row != feature.label_node))
 }
 
 /// The agent's adapter that says whether the server answers.

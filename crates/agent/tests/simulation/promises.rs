@@ -116,6 +116,9 @@ fn row(state: &State, at: usize, side: Side) -> Option<String> {
     if one.unit.state != UnitState::Active {
         return Some(format!("{side:?} runs and the unit is {:?}", one.unit.state));
     }
+    if let Some(told) = one.told.filter(|told| *told != owner) {
+        return Some(format!("{side:?} runs and that it does was never told, but {told}"));
+    }
     let pods = state.of(at, Side::Kube).count();
     let asks = matches!(one.row.remote_state, RemoteState::Pending | RemoteState::Ready);
     (asks && pods == 0).then(|| "no pod is there and the row says that one asks".to_owned())

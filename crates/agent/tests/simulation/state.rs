@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use switchyard_agent::Event;
 use switchyard_core::{
-    ContainerId, FeatureConfig, FeatureState, Instance, Knobs, Moment, Phase, Record, RowChange, SetOwner,
-    Side, Verdict, Version,
+    ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, Knobs, Moment, Phase, Record,
+    RowChange, SetOwner, Side, Verdict, Version,
 };
 
 use crate::chance::Chance;
@@ -115,6 +115,8 @@ pub(crate) struct One {
     pub(crate) feature: usize,
     pub(crate) row: FeatureState,
     pub(crate) record: Record,
+    /// Who was last told to have taken over.
+    pub(crate) told: Option<CurrentOwner>,
     pub(crate) unit: Unit,
     /// The operator's last word: the unit is to run.
     pub(crate) unit_wanted: bool,
@@ -175,6 +177,7 @@ pub(crate) struct State {
 
     pub(crate) agent: Option<Pid>,
     pub(crate) agent_ends: bool,
+    pub(crate) agent_since: Duration,
     pub(crate) agent_away: Duration,
     pub(crate) inbox: VecDeque<Event>,
     /// The agent dies at the so many-th moment that it waits.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use switchyard_agent::{Agent, Event, Restarted, Seen, Trouble, World};
 use switchyard_core::{
-    ContainerId, CurrentOwner, FeatureName, Instance, Phase, Reason, RemoteState, SetOwner, Side, Unit,
-    Version, View,
+    ContainerId, CurrentOwner, FeatureName, Instance, Phase, Reason, Record, RemoteState, SetOwner, Side,
+    Unit, Version, View,
 };
 
 use crate::host::{self, Verb};
 use crate::lies::Lie;
 use crate::sim::{Channel, Pid, Place, Sim};
-use crate::state::{Health, Request, UnitState};
+use crate::state::{Health, One, Request, UnitState};
 use crate::{engine, kubelet, trouble};
 
 /// How long after the phase changed the agent may not have heard of it.
@@ -30,6 +30,7 @@ pub(crate) fn start(sim: &Sim) -> Pid {
     });
     sim.with(|state| {
         state.agent = Some(pid);
+        state.agent_since = state.now;
         state.tell_story(|| "the agent starts".to_owned());
         for at in 0..state.all.len() {
             state.report(at);
@@ -104,6 +105,23 @@ impl World for Life {
         })
     }
 
+    fn deleted(&mut self) -> Result<Vec<Instance>, Trouble> {
+        self.0.with(|state| {
+            if state.chance.percent(1) {
+                return Err(Trouble("Redis does not answer".to_owned()));
+            }
+            let tells = |one: &One| {
+                let row = &one.row;
+                row.system_state.is_some()
+                    || row.current_owner != CurrentOwner::None
+                    || one.record != Record::default()
+            };
+            let deleted =
+                |one: &&One| state.config_loaded && !state.features[one.feature].exists && tells(one);
+            Ok(state.all.iter().filter(deleted).map(|one| one.name.clone()).collect())
+        })
+    }
+
     async fn see(&mut self, instance: &Instance) -> Result<Seen, Trouble> {
         let sim = &self.0;
         let at = self.known(instance)?;
@@ -111,7 +129,9 @@ impl World for Life {
             state.all[at].looked = state.now;
             // A feature that is gone is looked at until what it left is gone, and not for ever.
             let limit = Duration::from_mins(20);
-            if state.all[at].gone_since.is_some_and(|gone| gone + limit < state.now) {
+            // Each life of the agent looks anew.
+            let since = state.all[at].gone_since.map(|gone| gone.max(state.agent_since));
+            if since.is_some_and(|since| since + limit < state.now) {
                 state.broken(format!("{instance} was deleted long ago and is still looked at"));
             }
         });
@@ -256,7 +276,28 @@ impl World for Life {
         });
     }
 
-    fn tell_moved(&mut self, _seen: &View, _from: CurrentOwner) {}
+    fn told_owner(&mut self, instance: &Instance) -> Option<CurrentOwner> {
+        let at = self.number(instance)?;
+        self.0.with(|state| state.all[at].record.told_owner)
+    }
+
+    fn keep_told_owner(&mut self, instance: &Instance, owner: CurrentOwner) {
+        let Some(at) = self.number(instance) else { return };
+        self.0.with(|state| state.all[at].record.told_owner = Some(owner));
+    }
+
+    fn tell_moved(&mut self, seen: &View, from: CurrentOwner, why: Option<Reason>) {
+        let (instance, to) = (&seen.instance, seen.row.current_owner);
+        let Some(at) = self.number(instance) else { return };
+        self.0.with(|state| {
+            state.tell_story(|| format!("{instance} moved from {from} to {to}: {why:?}"));
+            // Nothing is told twice, and nothing is left out: each news begins where the one before it ended.
+            let before = state.all[at].told.replace(to);
+            if before.is_some_and(|before| before != from) || from == to {
+                state.broken(format!("{instance} moved from {from} to {to}, it is told after {before:?}"));
+            }
+        });
+    }
 
     fn tell_kept_out(&mut self, instance: &Instance, _: Option<&ContainerId>, why: Option<Reason>) {
         self.0.with(|state| state.tell_story(|| format!("{instance} keeps out: {why:?}")));

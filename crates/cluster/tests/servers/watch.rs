@@ -35,6 +35,7 @@ struct Script {
     pods: Vec<Value>,
     watches: std::collections::VecDeque<Reply>,
     status: Option<u16>,
+    nodes: std::collections::VecDeque<Reply>,
 }
 
 type Shared = Arc<Mutex<Script>>;
@@ -55,7 +56,7 @@ fn answer(script: &Shared, asked: &Asked) -> Reply {
             Reply::Json(200, json!({ "metadata": { "resourceVersion": "5" }, "items": [node] }).to_string())
         }
         (true, true) => script.watches.pop_front().unwrap_or_else(still),
-        (true, false) => still(),
+        (true, false) => script.nodes.pop_front().unwrap_or_else(still),
     }
 }
 
@@ -150,7 +151,7 @@ async fn pass(time: Duration) {
 async fn what_there_is_is_told_first_and_then_what_changes() {
     let (sender, receiver) = lines(&[]);
     let watches = [Reply::Lines(receiver)].into();
-    let mut story = Story::of(Script { pods: vec![pod("a", "Pending")], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![pod("a", "Pending")], watches, ..Script::default() }).await;
     let mut first = Vec::new();
     while first.last().map(String::as_str) != Some("back") {
         first.push(story.next().await);
@@ -182,7 +183,7 @@ async fn a_watch_that_is_too_old_is_begun_anew_without_a_word() {
     let (_sender, receiver) = lines(&[line("ERROR", &too_old)]);
     let (second, after) = lines(&[]);
     let watches = [Reply::Lines(receiver), Reply::Lines(after)].into();
-    let mut story = Story::of(Script { pods: vec![pod("a", "Running")], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![pod("a", "Running")], watches, ..Script::default() }).await;
     assert_eq!(story.next_sorted(3).await, ["a Running", "back", "node"]);
     // Meanwhile one has gone and another has come.
     story.script.lock().unwrap().pods = vec![pod("b", "Running")];
@@ -196,7 +197,7 @@ async fn a_watch_that_is_too_old_is_begun_anew_without_a_word() {
 async fn a_server_that_refuses_is_a_loss_told_once_and_back_is_told_too() {
     let (sender, receiver) = lines(&[]);
     let watches = [Reply::Lines(receiver)].into();
-    let mut story = Story::of(Script { pods: vec![pod("a", "Running")], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![pod("a", "Running")], watches, ..Script::default() }).await;
     assert_eq!(story.next_sorted(3).await, ["a Running", "back", "node"]);
     story.script.lock().unwrap().status = Some(503);
     drop(sender);
@@ -220,7 +221,7 @@ async fn watches_that_end_or_break_are_taken_up_again_without_a_word() {
     let (second, breaks) = lines(&[line("MODIFIED", &pod("a", "Running"))]);
     let (_third, stays) = lines(&[line("MODIFIED", &pod("a", "Succeeded"))]);
     let watches = [Reply::Lines(ends), Reply::Broken(breaks), Reply::Lines(stays)].into();
-    let mut story = Story::of(Script { pods: vec![], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![], watches, ..Script::default() }).await;
     assert_eq!(story.next_sorted(3).await, ["a Pending", "back", "node"]);
     for (sender, next) in [(first, "a Running"), (second, "a Succeeded")] {
         // As long as it takes to be a watch at all.
@@ -235,7 +236,7 @@ async fn watches_that_end_or_break_are_taken_up_again_without_a_word() {
 async fn a_line_without_an_end_is_given_up() {
     let (_sender, receiver) = lines(&vec![" ".repeat(1 << 20); 18]);
     let watches = [Reply::Lines(receiver)].into();
-    let mut story = Story::of(Script { pods: vec![], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![], watches, ..Script::default() }).await;
     let mut seen = story.next().await;
     while seen == "node" || seen == "back" {
         seen = story.next().await;
@@ -248,10 +249,34 @@ async fn a_watch_on_which_nothing_comes_for_minutes_is_taken_up_anew() {
     let (_hangs, silent) = lines(&[line("ADDED", &pod("a", "Pending"))]);
     let (_sender, next) = lines(&[line("MODIFIED", &pod("a", "Running"))]);
     let watches = [Reply::Lines(silent), Reply::Lines(next)].into();
-    let mut story = Story::of(Script { pods: vec![], watches, status: None }).await;
+    let mut story = Story::of(Script { pods: vec![], watches, ..Script::default() }).await;
     assert_eq!(story.next_sorted(3).await, ["a Pending", "back", "node"]);
     assert!(tokio::time::timeout(BUSY, story.events.next()).await.is_err(), "it says nothing");
     // At once, and no more: a busy machine must not lose the minutes in which it takes the watch up.
     pass(Duration::from_mins(5)).await;
     assert_eq!(story.next().await, "a Running");
+}
+
+#[tokio::test]
+async fn each_heartbeat_of_the_kubelet_is_told() {
+    let ready = |heartbeat: &str| {
+        json!({
+            "metadata": { "uid": "n1", "name": "switch1" },
+            "status": { "conditions": [
+                { "type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": heartbeat },
+            ] },
+        })
+    };
+    let said = ["2026-01-01T12:00:00Z", "2026-01-01T12:05:00Z"];
+    let (_sender, receiver) = lines(&said.map(|heartbeat| line("MODIFIED", &ready(heartbeat))));
+    let nodes = [Reply::Lines(receiver)].into();
+    let mut story = Story::of(Script { nodes, ..Script::default() }).await;
+    let mut heartbeats = Vec::new();
+    while heartbeats.len() < said.len() {
+        let event = tokio::time::timeout(EVENT_MAX, story.events.next()).await.expect("no event came");
+        if let Some(OwnEvent::NodeSeen(node)) = event {
+            heartbeats.extend(node.heartbeat.map(|at| at.to_string()));
+        }
+    }
+    assert_eq!(heartbeats, said, "whether it is of the kubelet that runs is asked of the last one");
 }

@@ -1,8 +1,8 @@
 //! `container start` (SONIC.md 3.3 and 3.8; DESIGN.md section 4 *Start*).
 
-use switchyard_core::{CurrentOwner, FeatureState, RemoteState, View, start};
+use switchyard_core::{Copy, CurrentOwner, FeatureState, RemoteState, View, may_hold_track, start};
 
-use crate::case::{RowCase, ViewCase, down, kube, local, up};
+use crate::case::{RowCase, ViewCase, down, engine_id, kube, local, up};
 use crate::words;
 
 fn check(view: &View, expected: &str) {
@@ -30,6 +30,14 @@ fn owner_local_stops_a_pod_that_may_run_before_the_row_lets_anyone_believe_in_th
     check(&local().pods(&["a"]), plan);
     // The row knows one pod to wait; of the other it knows nothing.
     check(&local().row(down().remote(RemoteState::Pending, "b")).pods(&["a", "b"]), plan);
+}
+
+/// A row that calls it waiting while it runs would have every start wait for the lock in vain, for ever.
+#[test]
+fn a_pod_that_the_row_takes_for_waiting_may_hold_the_track_all_the_same() {
+    let view = local().row(down().remote(RemoteState::Pending, "b")).pods(&["a", "b"]);
+    check(&view, "OwnerLocal: label false, stop a, row(up local=snmp remote=none), start local");
+    assert_eq!(may_hold_track(&view), ["a", "b"].map(|id| Copy::Pod(engine_id(id))));
 }
 
 #[test]

@@ -64,6 +64,21 @@ fn each_instance_has_a_record_of_its_own() {
 }
 
 #[test]
+fn whatever_is_remembered_is_found_again_without_its_configuration() {
+    let host = empty();
+    assert_eq!(instances(&host.paths, 1), []);
+    assert_eq!(instances(&foreign().paths, 1), [], "no directory");
+    let feature = |name| FeatureName::parse(name).unwrap();
+    let bgp1 = Instance { feature: feature("bgp"), asic: Some(switchyard_core::AsicId(1)) };
+    for instance in [&snmp(), &bgp1] {
+        change(&host.paths, instance, |record| record.accept(&version("2"))).unwrap();
+    }
+    fs::write(directory(&host.paths).join("snmp.new"), b"").unwrap();
+    assert_eq!(instances(&host.paths, 2), [bgp1, snmp()]);
+    assert_eq!(instances(&host.paths, 1), [Instance::on_host(feature("bgp1")), snmp()]);
+}
+
+#[test]
 fn what_is_no_record_is_an_empty_one_and_the_next_change_mends_it() {
     for (content, why) in [
         ("", "EOF"),
@@ -103,6 +118,15 @@ fn a_write_that_was_broken_off_is_not_in_the_way() {
     change(&host.paths, &snmp(), |record| record.accept(&version("2"))).unwrap();
     assert_eq!(load(&host.paths, &snmp()).accepted, Some(version("2")));
     assert!(!left.exists());
+}
+
+#[test]
+fn who_was_told_to_run_it_is_known_if_the_word_means_somebody() {
+    for (word, expected) in [("kube", Some(CurrentOwner::Kube)), ("nonesuch", None)] {
+        let host = with(format!(r#"{{"format":1,"last_ran":"1","told_owner":"{word}"}}"#).as_bytes());
+        let read = load(&host.paths, &snmp());
+        assert_eq!((read.told_owner, read.last_ran), (expected, Some(version("1"))));
+    }
 }
 
 #[test]
@@ -170,8 +194,9 @@ prop_compose! {
         last_ran in prop::option::of(any_version()),
         accepted in prop::option::of(any_version()),
         failures in prop::collection::vec(any_failure(), 0..16),
+        told_owner in prop::option::of(prop::sample::select(vec![CurrentOwner::Local, CurrentOwner::Kube])),
     ) -> Record {
-        Record { last_ran, accepted, failures }
+        Record { last_ran, accepted, failures, told_owner }
     }
 }
 

@@ -133,6 +133,9 @@ fn each_asics_record_is_in_its_own_namespace_under_the_features_name() {
     assert_eq!(recorded(&mut switch, &Instance::on_host(name("bgp"))), None);
     assert_eq!(fixture.db("STATE_DB").keys("FEATURE").unwrap(), [""; 0]);
 
+    switch.write_state(&snmp(), &owned(CurrentOwner::Local)).unwrap();
+    assert_eq!(switch.recorded_instances().unwrap(), [snmp(), bgp(0), bgp(1)], "configured or not");
+
     let error = switch.feature_state(&bgp(2)).unwrap_err();
     assert!(matches!(error, SonicError::NoSuchNamespace { asic: AsicId(2), .. }), "{error}");
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::member::{
     Delivery, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, as_member, in_both_tiers, with_knobs,
 };
+use super::moves::told_once;
 use crate::scenario::{Scenario, SwitchKind};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -180,6 +181,7 @@ fn crashes_at_once(member: &Member<'_>, feature: &str) -> Result<()> {
 }
 
 fn never_ready(member: &Member<'_>, feature: &str) -> Result<()> {
+    let since = member.switch.now()?;
     let never = vec!["sh", "-c", "exit 1"];
     member.deliver(&Delivery { ready: Some(never), ..Delivery::of(feature, NEWER) })?;
     member.owner(feature, "kube")?;
@@ -191,6 +193,9 @@ fn never_ready(member: &Member<'_>, feature: &str) -> Result<()> {
         member.switch.ok("journalctl --sync; journalctl --quiet --identifier switchyard --lines 200")?;
     let why = "restarting its unit: the pod runs and has not been ready for too long";
     ensure!(log.contains(why), "the log does not say {why:?}");
+    told_once(member, &since, &format!("{feature} moved from local to kube: a pod asks for its turn"))?;
+    let home = "the pod runs and has not been ready for too long: the local image comes back";
+    told_once(member, &since, &format!("{feature} fell back from kube to local: {home}"))?;
 
     member.deliver(&Delivery::of(feature, NEWEST))?;
     member.is_run_by_pod(feature, NEWEST)
