@@ -150,10 +150,20 @@ fn live_restore(switch: &Switch, on: bool) -> Result<()> {
 }
 
 fn docker_takes_all_along(switch: &Switch) -> Result<()> {
+    require_swss_later(switch)?;
     let before = runs(switch, &ENABLED)?;
     switch.ok("systemctl reset-failed; systemctl restart docker")?;
     for (feature, before) in ENABLED.iter().zip(&before) {
         wait_another_run(switch, feature, before)?;
+    }
+    Ok(())
+}
+
+/// swss is stopped for as long as Docker is away. Each start that systemd is asked for meanwhile, by a unit that requires
+/// swss, counts against swss's limit although none comes about. On a real switch they wait thirty seconds.
+pub(super) fn require_swss_later(switch: &Switch) -> Result<()> {
+    for dependent in ["bgp", "lldp"] {
+        switch.drop_in(&format!("{dependent}.service"), "[Service]\nRestartSec=15\n")?;
     }
     Ok(())
 }

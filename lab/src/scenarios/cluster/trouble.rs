@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use super::super::lost::require_swss_later;
 use super::member::{
     Delivery, JOIN_MAX, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, TIERS, as_member, in_both_tiers,
     with_knobs,
@@ -362,6 +363,7 @@ fn docker_restarts(member: &Member<'_>) -> Result<()> {
     let told = docker_comes_back(member);
     live_restore(member, false)?;
     told?;
+    require_swss_later(member.switch)?;
     member.switch.ok("systemctl reset-failed; systemctl restart docker")?;
     in_both_tiers(member, |member, feature| {
         member.is_run_by_pod(feature, NEWER)?;
