@@ -53,6 +53,18 @@ impl Host {
     pub fn open(kubernetes: bool) -> Result<Self, HostError> {
         let paths = Paths::from_env();
         let switch = Switch::open(paths.clone())?;
+        Self::with(paths, switch, kubernetes)
+    }
+
+    /// As [`Host::open`], for who may come at boot before the databases' files are there and whole: waits for them, with
+    /// a bound.
+    pub fn open_waiting(kubernetes: bool) -> Result<Self, HostError> {
+        let paths = Paths::from_env();
+        let switch = Switch::open_waiting(&paths)?;
+        Self::with(paths, switch, kubernetes)
+    }
+
+    fn with(paths: Paths, switch: Switch, kubernetes: bool) -> Result<Self, HostError> {
         Ok(Self { paths, switch, engine: Engine::connect(Path::new(SOCKET))?, kubernetes })
     }
 

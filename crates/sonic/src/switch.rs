@@ -54,23 +54,36 @@ impl Switch {
         Ok(Self { paths, host, global, open: BTreeMap::new() })
     }
 
-    /// As [`Switch::open`], for use at boot: waits until the files are there and whole, in all namespaces.
+    /// As [`Switch::open`], for use at boot: waits until the files are there and whole, in all namespaces. After half a
+    /// minute one that is not is no reason to do without the others.
     ///
     /// They lie in several directories that may not exist yet, so there is nothing to hang a watch on; SONiC's own
     /// start-up scripts look again and again for so long, too.
     pub fn open_waiting(paths: &Paths) -> Result<Self, SonicError> {
+        Self::open_when(paths, |switch| {
+            switch.global.namespaces().try_for_each(|asic| switch.config_of(Some(asic)).map(drop))
+        })
+    }
+
+    /// As [`Switch::open_waiting`], inside an image: the files of other namespaces may not be mounted there.
+    pub fn open_waiting_inside(paths: &Paths) -> Result<Self, SonicError> {
+        Self::open_when(paths, |_| Ok(()))
+    }
+
+    fn open_when(paths: &Paths, whole: impl Fn(&Self) -> Result<(), SonicError>) -> Result<Self, SonicError> {
         const WAIT_MAX: Duration = Duration::from_secs(30);
         const LOOK_AGAIN: Duration = Duration::from_millis(200);
         let begin = Instant::now();
         loop {
-            let opened = Self::open(paths.clone()).and_then(|switch| {
-                switch.global.namespaces().try_for_each(|asic| switch.config_of(Some(asic)).map(drop))?;
-                Ok(switch)
-            });
-            if opened.is_ok() || begin.elapsed() >= WAIT_MAX {
-                return opened;
+            match Self::open(paths.clone()).and_then(|switch| whole(&switch).map(|()| switch)) {
+                Err(SonicError::FileMissing { .. } | SonicError::FileBroken { .. })
+                    if begin.elapsed() < WAIT_MAX =>
+                {
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(_) => return Self::open(paths.clone()),
+                opened => return opened,
             }
-            std::thread::sleep(LOOK_AGAIN);
         }
     }
 

@@ -1,8 +1,12 @@
 //! On a switch with two ASICs each instance is its own, with its row in its own namespace.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
-use super::facts::{SOON, down, expect, last, local, run, wait_another_run, wait_for, wait_local};
+use super::facts::{
+    SOON, down, expect, last, local, property, run, unit, wait_another_run, wait_for, wait_local,
+};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::{Switch, User};
 
@@ -37,6 +41,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::TwoAsics,
         long: false,
         run: at_the_door_of_each_asic,
+    },
+    Scenario {
+        name: "what one ASIC loses comes back there alone, and config reload brings back both",
+        switch: SwitchKind::TwoAsics,
+        long: false,
+        run: lost_by_one_asic,
     },
 ];
 
@@ -180,5 +190,40 @@ fn each_says(switch: &Switch) -> Result<()> {
     }
     let host = switch.ok("sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' probe_local")?;
     ensure!(host.is_empty(), "the host's own label speaks of a local image: {host}");
+    Ok(())
+}
+
+fn lost_by_one_asic(switch: &Switch) -> Result<()> {
+    let life = |instance: &str| -> Result<String> {
+        Ok(format!("{} {}", run(switch, instance)?, property(switch, &unit(instance), "MainPID")?))
+    };
+    let (zero, one) = (life("bgp0")?, life("bgp1")?);
+    switch.ok("sonic-db-cli -n asic1 STATE_DB FLUSHDB")?;
+    // Nobody announces a flush: the safety check finds it.
+    for instance in ["swss1", "bgp1"] {
+        wait_for(switch, instance, &local(instance), Duration::from_mins(1))?;
+    }
+    let version = switch.state("bgp1", "container_version")?;
+    ensure!(version == "1.0.0", "bgp1 runs version 1.0.0, and its row says {version:?}");
+    ensure!(life("bgp1")? == one, "a row that is lost is no reason to restart bgp1");
+    ensure!(life("bgp0")? == zero, "bgp0 was touched by what asic1 lost");
+    // It is not told of a flush either, and has to record its outcomes anew.
+    switch.ok("systemctl restart featured")?;
+    switch.wait_text("sonic-db-cli -n asic1 STATE_DB HGET 'FEATURE|bgp' state", "enabled", SOON)?;
+
+    let before = run(switch, "bgp1")?;
+    switch.ok("docker kill bgp1")?;
+    wait_another_run(switch, "bgp1", &before)?;
+    ensure!(life("bgp0")? == zero, "bgp0 was touched by the end of bgp1");
+
+    let before = INSTANCES.iter().map(|instance| run(switch, instance)).collect::<Result<Vec<_>>>()?;
+    switch.ok_as(User::Admin, "sudo config reload -y")?;
+    switch.wait_features()?;
+    for (instance, before) in INSTANCES.iter().zip(&before) {
+        wait_another_run(switch, instance, before)?;
+    }
+    wait_local(switch, "lldp")?;
+    let failed = switch.ok("systemctl --failed --plain --no-legend")?;
+    ensure!(failed.is_empty(), "after the reload these had failed: {failed}");
     Ok(())
 }

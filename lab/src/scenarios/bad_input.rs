@@ -85,14 +85,21 @@ fn bad_names(switch: &Switch) -> Result<()> {
         let service = |name: &str| format!("system service {verb} {name}");
         refusals.push(refusal(service("nosuch"), 3, "there is no unit nosuch"));
         refusals.push(refusal(service("../x"), 2, "\"../x\" is neither a feature nor a unit name"));
+        refusals.push(refusal(service("\"a b\""), 2, "\"a b\" is neither a feature nor a unit name"));
+        refusals.push(refusal(service(&long), 2, "is neither a feature nor a unit name"));
         refusals.push(refusal(service("\"\""), 2, "\"\" is neither a feature nor a unit name"));
         refusals.push(refusal(service("-v"), 2, "unexpected argument '-v'"));
+    }
+    for verb in ["status", "explain", "logs"] {
+        for name in ["\"a b\"", &long] {
+            let service = format!("system service {verb} {name}");
+            refusals.push(refusal(service, 2, "is neither a feature nor a unit name"));
+        }
     }
     refusals.extend([
         refusal("system service status nosuch", 4, "nosuch.service could not be found"),
         refusal("system service explain nosuch", 3, "no feature \"nosuch\""),
         refusal("container id nosuch", 3, "no feature \"nosuch\""),
-        refusal("system service logs \"a b\"", 2, "\"a b\" is neither a feature nor a unit name"),
         refusal("system container stop nosuch", 3, "no feature \"nosuch\""),
         refusal("container id ../x", 2, "\"../x\" is not valid"),
         refusal("IMAGE_VERSION=1 container state ../x down", 2, "\"../x\" is not valid"),

@@ -77,7 +77,7 @@ pub(crate) struct Real {
 /// Runs the agent until it is told to end.
 pub(crate) async fn run() -> Result<(), Trouble> {
     let systemd = Systemd::from_env();
-    let host = Host::open(true).map_err(trouble)?;
+    let host = Host::open_waiting(true).map_err(trouble)?;
     let knobs = host.knobs().map_err(trouble)?;
     let units = Units::connect().await.map_err(trouble)?;
     let (queue, messages) = mpsc::channel(QUEUE);

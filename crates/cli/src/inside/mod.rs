@@ -108,7 +108,7 @@ impl Inside {
         // In the container of an ASIC the namespace's own databases are mounted, with the plain feature name as key.
         let instance = Instance::on_host(FeatureName::parse(feature)?);
         let version = Version::parse(version)?;
-        let switch = Switch::open(Paths::from_env())?;
+        let switch = Switch::open_waiting_inside(&Paths::from_env())?;
         let id = ident::own_container_id();
         Ok(Self { switch, instance, side, version, id, has_asked: false })
     }

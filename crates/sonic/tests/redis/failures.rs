@@ -128,6 +128,26 @@ fn files_that_are_still_being_written_at_boot_are_waited_for() {
     });
 }
 
+/// A container of the host has the host's files, and `database_global.json` among them, but not always the namespaces'.
+#[test]
+fn inside_an_image_only_its_own_files_are_waited_for() {
+    let fixture = Fixture::with_asics(2);
+    fs::remove_dir_all(fixture.paths().redis_dir.join("../redis1")).unwrap();
+    let file = fixture.paths().database_config();
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| Switch::open_waiting_inside(&fixture.paths()).unwrap().feature_state(&snmp()));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!waiting.is_finished(), "it must wait for the half-written file");
+        fs::write(&file, &whole).unwrap();
+        let begin = Instant::now();
+        assert_eq!(waiting.join().unwrap().unwrap(), None);
+        assert!(begin.elapsed() < Duration::from_secs(10), "it must not wait for another namespace's");
+    });
+}
+
 /// Run by the next test under another user; by itself it has nothing to look at.
 #[test]
 fn helper_that_opens_a_socket_as_somebody_without_rights() {
