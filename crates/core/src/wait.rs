@@ -117,6 +117,12 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     }
 }
 
+/// Whether a run that is over now is none of those for which systemd counts starts: it ended by a rule, or with a pod, and
+/// not because a local copy does not stay up. `container wait` says so to systemd, agent or not.
+pub fn is_planned_end(view: &View) -> bool {
+    view.kubernetes && view.row.current_owner != CurrentOwner::Local
+}
+
 /// What is to be done about a pod that may run the payload and that the row does not name: the row is gone (Redis
 /// lost its data), or the container could not find out its own id.
 fn unrecorded_pod(view: &View) -> Option<Waiting> {

@@ -12,6 +12,7 @@ use switchyard_core::{
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::history::{self, Entry};
@@ -20,6 +21,9 @@ use crate::{HostError, TrackLock, process};
 /// How often a decision is made anew because the row changed under it. Each time somebody else got ahead, and the
 /// hand-shake has no more steps than this.
 const DECISIONS_MAX: usize = 8;
+
+/// How long systemd may take to forget starts: the unit's next start waits for it.
+const FORGIVE_MAX: Duration = Duration::from_secs(5);
 
 /// What a name on the command line stands for.
 #[derive(Debug, Clone)]
@@ -301,6 +305,18 @@ impl Host {
             }
         }
         TrackLock::shared(instance).await
+    }
+
+    /// Takes the runs so far off systemd's start limit: it is for copies that do not stay up. Where this is not allowed, as
+    /// to a control script of user admin, or systemd does not answer, the limit has its say.
+    pub async fn forgive_starts(&self, instance: &Instance) {
+        let asked = async { Units::connect().await?.reset_failed(&instance.unit_name()).await };
+        let why = match timeout(FORGIVE_MAX, asked).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("systemd did not answer within {} s", FORGIVE_MAX.as_secs()),
+        };
+        info!(feature = %instance, %why, "this run counts against the start limit of its unit");
     }
 
     /// Asks for the feature's node label, or for its absence.

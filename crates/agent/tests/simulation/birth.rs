@@ -134,6 +134,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
             request: None,
             goes_off: false,
             starts: Vec::new(),
+            ended_as_planned: false,
             given_up: false,
             script: None,
             script_ended: None,

@@ -72,3 +72,8 @@ fn frozen_pods_must_be_stopped() {
 fn the_agent_must_hear_of_pods_that_never_get_ready() {
     fails_without(Lie::PodsHidden, "never");
 }
+
+#[test]
+fn what_ends_as_planned_must_not_count_against_the_start_limit() {
+    fails_without(Lie::StartsCount, "systemd gave the unit up");
+}

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended, kill,
-    start, stop, versions, wait, why_ended,
+    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended,
+    is_planned_end, kill, start, stop, versions, wait, why_ended,
 };
 
 use crate::engine;
@@ -137,6 +137,9 @@ pub(crate) async fn wait_main(sim: &Sim, at: usize) {
             Waiting::Over(change, _) => {
                 sim.moment().await;
                 if write(sim, at, &change, "wait") {
+                    if is_planned_end(&view) {
+                        sim.with(|state| state.forgive_starts(at));
+                    }
                     return;
                 }
             }
@@ -233,4 +236,7 @@ async fn record_end(sim: &Sim, at: usize, copy: &Copy, watched: u64, version: Op
     });
     sim.moment().await;
     write(sim, at, &ended(&view), "wait");
+    if matches!(copy, Copy::Pod(_)) {
+        sim.with(|state| state.forgive_starts(at));
+    }
 }

@@ -8,11 +8,6 @@ static STRICT: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("SWITCH
 
 /// Parts of complaints.
 const KNOWN: &[&str] = &[
-    // Runs that end with a pod count against systemd's start limit while its version is kept out.
-    "systemd gave the unit up",
-    // The feature is deleted, Redis loses its row and the engine is away when its local copy is to be stopped, all at once:
-    // to the pod that comes then nobody manages the feature (seed 388).
-    "two payloads of a feature that was deleted",
     // An image that crashes again and again and that nothing keeps out: of which history this is right is not told apart
     // yet (seeds 891 and 1204).
     "copies come and go, 0 restarts",

@@ -24,6 +24,8 @@ pub(crate) enum Lie {
     Restless,
     /// A container begins its payload without asking.
     RunsAhead,
+    /// Runs that end as planned count against the start limit.
+    StartsCount,
     /// A frozen pod is not stopped.
     FrozenStays,
 }

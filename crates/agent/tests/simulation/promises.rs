@@ -33,7 +33,9 @@ fn instance(state: &State, at: usize) -> Option<String> {
         // A local image that cannot be started fails again and again until systemd gives up.
         let no_image = one.local_image.as_ref().is_none_or(|image| image.health == Health::NoImage);
         let hopeless = feature.config.set_owner == SetOwner::Local && no_image;
-        return (!hopeless).then(|| "systemd gave the unit up".to_owned());
+        // A start limit is for copies that do not stay up, whoever ends them. The last run that did not is not counted.
+        let planned = one.unit.starts.iter().filter(|(_, planned)| *planned).count();
+        return (!hopeless && planned > 1).then(|| "systemd gave the unit up".to_owned());
     }
     let local_good = one.local_image.as_ref().is_some_and(|image| image.health == Health::Good);
     match feature.config.set_owner {

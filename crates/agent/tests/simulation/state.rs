@@ -89,7 +89,9 @@ pub(crate) struct Unit {
     /// It stops in order to be off, as far as is known.
     pub(crate) goes_off: bool,
     /// Starts that count against the limit.
-    pub(crate) starts: Vec<Duration>,
+    /// Each with whether the run before it had ended as planned.
+    pub(crate) starts: Vec<(Duration, bool)>,
+    pub(crate) ended_as_planned: bool,
     /// systemd gave up.
     pub(crate) given_up: bool,
     pub(crate) script: Option<Pid>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use switchyard_core::Phase;
 
 use crate::host::{self, Verb};
+use crate::lies::Lie;
 use crate::sim::{Channel, Place, Sim};
 use crate::state::{Health, Request, State, UnitState};
 
@@ -35,8 +36,8 @@ impl State {
     fn may_start(&mut self, at: usize) -> bool {
         let now = self.now;
         let unit = &mut self.all[at].unit;
-        unit.starts.retain(|start| *start + LIMIT_INTERVAL > now);
-        unit.starts.push(now);
+        unit.starts.retain(|(start, _)| *start + LIMIT_INTERVAL > now);
+        unit.starts.push((now, std::mem::take(&mut unit.ended_as_planned)));
         unit.given_up = unit.starts.len() > LIMIT_BURST;
         if unit.given_up {
             self.gave_up += 1;
@@ -44,6 +45,14 @@ impl State {
             self.tell_story(|| format!("{name} systemd gives up"));
         }
         !self.all[at].unit.given_up
+    }
+
+    /// What `container wait` does about a run that did not end for want of a good local copy.
+    pub(crate) fn forgive_starts(&mut self, at: usize) {
+        if self.lie != Lie::StartsCount {
+            self.reset_failed(at);
+        }
+        self.all[at].unit.ended_as_planned = true;
     }
 
     /// `systemctl reset-failed`.

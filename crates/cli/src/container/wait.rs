@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use switchyard_core::{
     Cause, ContainerId, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
-    ended as ended_row, versions, wait, why_ended,
+    ended as ended_row, is_planned_end, versions, wait, why_ended,
 };
 use switchyard_engine::{Container, Ended, EngineError};
 use switchyard_sonic::{Changes, Switch};
@@ -120,6 +120,9 @@ impl Watcher {
                 }
                 Waiting::Over(change, reason) => {
                     if self.host.record("wait", &view, &change, reason)? {
+                        if is_planned_end(&view) {
+                            self.host.forgive_starts(&self.instance).await;
+                        }
                         return Ok(ExitCode::SUCCESS);
                     }
                 }
@@ -242,6 +245,9 @@ impl Watcher {
         };
         if let Err(error) = recorded {
             warn!(feature = %self.instance, %error, "the end of the container was not recorded");
+        }
+        if matches!(copy, Copy::Pod(_)) {
+            self.host.forgive_starts(&self.instance).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchyard_core::{CurrentOwner, Knobs, RemoteState, View, wait};
+use switchyard_core::{CurrentOwner, Knobs, RemoteState, View, is_planned_end, wait};
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
@@ -130,4 +130,15 @@ fn time_alone_brings_nothing_back_where_the_local_image_must_not_or_cannot_run()
 fn a_container_without_an_id_that_was_recorded_while_it_waited_begins_anew() {
     let row = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Pending, "");
     check(&kube().row(row).pods(&["a"]), "StrangePod: row(), over");
+}
+
+/// Else a unit whose pods come and go is given up by systemd, and its local image with it.
+#[test]
+fn only_a_local_copy_that_does_not_stay_up_counts_against_the_start_limit() {
+    let crashed = up().owner(CurrentOwner::Local, "snmp");
+    assert!(!is_planned_end(&kube().row(crashed.clone())) && !is_planned_end(&local().row(crashed)));
+    let pod = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Running, "a");
+    assert!(is_planned_end(&kube().row(pod)) && is_planned_end(&kube().row(up())));
+    assert!(is_planned_end(&local().row(up())), "the owner was changed while a pod was waited for");
+    assert!(!is_planned_end(&local().row(up()).no_kubernetes()));
 }
