@@ -45,6 +45,7 @@ mod run;
 mod save;
 mod services;
 mod steps;
+mod tree;
 mod undo;
 mod unit;
 mod volume;
