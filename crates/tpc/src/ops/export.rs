@@ -2,12 +2,13 @@
 //! with their data as an archive that `import` takes.
 
 use std::fs::File;
-use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use switchyard_core::tpc::TpcName;
 
 use super::api::Report;
+use super::append::Appender;
 use super::layout::{self, Layout};
 use super::record::Record;
 use super::services::Services;
@@ -58,18 +59,13 @@ impl<S: Services> Tpcm<S> {
         let root = self.layout.root().to_owned();
         let names = self.names()?;
         whole(file, move |out| {
-            let mut tar = tar::Builder::new(out);
-            tar.follow_symlinks(false);
-            let failed = |source| OpsError::file("export", &root)(source);
-            for part in CARRIED {
-                let path = Path::new(".store").join(part);
-                append(&mut tar, &root, &path).map_err(failed)?;
+            let mut tar = Appender::new(out);
+            let parts = CARRIED.map(|part| Path::new(".store").join(part)).into_iter();
+            let volumes = names.iter().map(|name| PathBuf::from(name.as_str()));
+            for path in parts.chain(volumes).chain([PathBuf::from(".shared")]) {
+                tar.append(&root, &path).map_err(OpsError::file("export", &root.join(&path)))?;
             }
-            for name in names {
-                append(&mut tar, &root, Path::new(name.as_str())).map_err(failed)?;
-            }
-            append(&mut tar, &root, Path::new(".shared")).map_err(failed)?;
-            tar.into_inner().map(drop).map_err(failed)
+            tar.finish().map(drop).map_err(OpsError::file("export", &root))
         })
         .await?;
         Ok(reports)
@@ -171,18 +167,8 @@ fn merge(from: &Path, to: &Path) -> Result<(), OpsError> {
     Ok(())
 }
 
-fn append(tar: &mut tar::Builder<impl io::Write>, root: &Path, path: &Path) -> io::Result<()> {
-    let source = root.join(path);
-    if source.is_dir() {
-        tar.append_dir_all(path, source)
-    } else if source.exists() {
-        tar.append_path_with_name(source, path)
-    } else {
-        Ok(())
-    }
-}
-
-/// A file that is whole or not there: half an archive would be taken for one.
+/// A file that is whole or not there: half an archive would be taken for one. For root alone, since it holds arguments and
+/// data that others may not read.
 async fn whole(
     file: &Path,
     write: impl FnOnce(&mut File) -> Result<(), OpsError> + Send + 'static,
@@ -191,7 +177,10 @@ async fn whole(
     fresh.push(".part");
     let (file, fresh) = (file.to_owned(), PathBuf::from(fresh));
     blocking(move || {
-        let written = File::create(&fresh).map_err(OpsError::file("create", &fresh)).and_then(|mut out| {
+        // One that was killed may have left it. A link is removed, not followed.
+        layout::remove(&fresh)?;
+        let created = File::options().write(true).create_new(true).mode(0o600).open(&fresh);
+        let written = created.map_err(OpsError::file("create", &fresh)).and_then(|mut out| {
             write(&mut out)?;
             out.sync_all().map_err(OpsError::file("write", &fresh))
         });
@@ -204,4 +193,27 @@ async fn whole(
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_export_is_for_root_alone_and_is_written_through_no_link() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, other) = (root.path().join("out.tar"), root.path().join("other"));
+        std::fs::write(&other, "not ours").unwrap();
+        symlink(&other, root.path().join("out.tar.part")).unwrap();
+        let write =
+            |out: &mut File| out.write_all(b"archive").map_err(OpsError::file("write", Path::new("out")));
+        whole(&file, write).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "not ours");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "archive");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left beside it");
+    }
 }

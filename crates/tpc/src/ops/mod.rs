@@ -26,6 +26,7 @@
 //! ```
 
 mod api;
+mod append;
 mod bring;
 mod cgroup;
 mod config;

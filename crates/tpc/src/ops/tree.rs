@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, lgetxattr, llistxattr, llistxattr_query};
 use rustix::io::Errno;
 
 /// A directory that is held open.
@@ -64,6 +64,31 @@ pub(super) fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
             _ => Err(error),
         },
     }
+}
+
+/// Access lists, capabilities and whatever else is kept beside a file: names and values.
+pub(super) fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    /// No attribute, and no list of them, is longer in Linux.
+    const MAX: usize = 64 << 10;
+    match llistxattr_query(path) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        queried => queried?,
+    };
+    let mut buffer = vec![0; MAX];
+    let length = llistxattr(path, buffer.as_mut_slice())?;
+    let list = buffer.get(..length).unwrap_or_default().to_vec();
+    let mut attributes = Vec::new();
+    for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match lgetxattr(path, name, buffer.as_mut_slice()) {
+            Ok(length) => {
+                attributes.push((name.to_vec(), buffer.get(..length).unwrap_or_default().to_vec()));
+            }
+            // Taken away since it was listed.
+            Err(Errno::NODATA) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(attributes)
 }
 
 /// The bytes that a copy of a tree would take. Holes take none, a file with several names counts once.

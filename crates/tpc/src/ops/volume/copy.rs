@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid, XattrFlags, lgetxattr,
-    llistxattr, llistxattr_query, lremovexattr, lsetxattr,
+    AtFlags, CWD, FileType, Gid, Mode, SeekFrom, Timespec, Timestamps, Uid, XattrFlags, lremovexattr,
+    lsetxattr,
 };
 use rustix::io::Errno;
 
 use super::super::OpsError;
-use super::super::tree::{Directory, open_file, there};
+use super::super::tree::{self, Directory, open_file, there};
 
 /// What was seen of a file when it was copied: as long as these stay, so does its content. The kernel sets the time of
 /// the last change; no program can.
@@ -24,9 +24,6 @@ type Seen = (u64, i64, i64, u64);
 
 /// A change this much before a copy may share its time with one after it: clocks of file systems tick in up to a second.
 const SETTLED: i64 = 2;
-
-/// No attribute, and no list of them, is longer in Linux.
-const ATTRIBUTES_MAX: usize = 64 << 10;
 
 /// What a first copy has already brought over.
 #[derive(Debug, Default)]
@@ -178,38 +175,18 @@ fn like(metadata: &Metadata, from: &Path, to: &Path) -> io::Result<()> {
     Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
-/// Access lists, capabilities and whatever else is kept beside a file. A copy may have inherited some from above it.
+/// A copy may have inherited some from above it.
 fn attributes(from: &Path, to: &Path) -> io::Result<()> {
-    let wanted = there(attribute_names(from))?.unwrap_or_default();
-    for extra in attribute_names(to)?.iter().filter(|name| !wanted.contains(name)) {
-        lremovexattr(to, extra.as_slice())?;
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut value = vec![0; ATTRIBUTES_MAX];
-    for name in &wanted {
-        match lgetxattr(from, name.as_slice(), value.as_mut_slice()) {
-            Ok(length) => {
-                let value = value.get(..length).unwrap_or_default();
-                lsetxattr(to, name.as_slice(), value, XattrFlags::empty())?;
-            }
-            Err(Errno::NODATA | Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+    let wanted = there(tree::attributes(from))?.unwrap_or_default();
+    for (extra, _) in tree::attributes(to)? {
+        if wanted.iter().all(|(name, _)| *name != extra) {
+            lremovexattr(to, extra.as_slice())?;
         }
     }
+    for (name, value) in &wanted {
+        lsetxattr(to, name.as_slice(), value, XattrFlags::empty())?;
+    }
     Ok(())
-}
-
-fn attribute_names(path: &Path) -> io::Result<Vec<Vec<u8>>> {
-    match llistxattr_query(path) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        queried => queried?,
-    };
-    let mut list = vec![0; ATTRIBUTES_MAX];
-    let length = llistxattr(path, list.as_mut_slice())?;
-    let names = list.get(..length).unwrap_or_default().split(|byte| *byte == 0);
-    Ok(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
