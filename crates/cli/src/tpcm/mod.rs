@@ -154,7 +154,7 @@ async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
             format!("{} is there already, and is not written over: choose another name", file.display());
         return Err(CliError::Refused(text));
     }
-    let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
+    let mut tpcm = ops::Tpcm::open(settings(args, export.dry_run)).await?;
     let reports = match name {
         Some(name) => vec![tpcm.export(&name, &file).await?],
         None => tpcm.export_all(&file).await?,

@@ -173,6 +173,7 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn recover_locked(&mut self) -> Result<Vec<Recovered>, OpsError> {
         let mut done = Vec::new();
         self.remove_halves()?;
+        self.end_import().await?;
         for mut entry in Entry::load_all(&self.layout)? {
             let (name, operation) = (entry.name.clone(), entry.operation);
             let mut quiet = Quiet;
@@ -213,7 +214,6 @@ impl<S: Services> Tpcm<S> {
 
     /// Files that a power cut left half written, before anybody looked at them.
     fn remove_halves(&self) -> Result<(), OpsError> {
-        layout::remove_tree(&self.layout.store().join(super::export::STAGING))?;
         let names = layout::entries(&self.layout.records())?;
         let records = names.iter().map(|name| self.layout.records().join(name));
         for directory in records.chain([self.layout.journals(), self.layout.store()]) {

@@ -90,6 +90,11 @@ impl Layout {
         self.of(name).join("before")
     }
 
+    /// Says that volume and directory are those of an import, and nobody's as long as there is no record.
+    pub(super) fn importing(&self, name: &TpcName) -> PathBuf {
+        self.of(name).join("importing")
+    }
+
     /// What is about to be deleted.
     pub(super) fn trash(&self, name: &TpcName) -> PathBuf {
         self.of(name).join("trash")

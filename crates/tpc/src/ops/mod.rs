@@ -35,6 +35,7 @@ mod error;
 mod execute;
 mod export;
 mod hooks;
+mod import;
 mod install;
 mod journal;
 mod layout;

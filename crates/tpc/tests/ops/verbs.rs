@@ -179,6 +179,53 @@ async fn a_writable_layer_is_saved_replaces_the_one_before_and_travels_in_an_exp
 }
 
 #[tokio::test]
+async fn an_import_takes_what_is_not_here_says_what_is_and_replaces_nothing() {
+    let site = Site::new("impo");
+    site.install(&ONE).await.unwrap();
+    let shared = site.root.join("tpc/.shared");
+    fs::write(shared.join("both"), "theirs").unwrap();
+    fs::write(shared.join("theirs"), "theirs").unwrap();
+    let all = site.root.join("all.tar");
+    let reports = site.open_as(true, true).export_all(&all).await.unwrap();
+    assert!(!reports[0].done && !all.exists(), "{reports:?}");
+    site.open().export_all(&all).await.unwrap();
+
+    let defaults = site.root.join("tpc/.store/defaults.json");
+    fs::write(&defaults, fs::read_to_string(&defaults).unwrap().replace("5%", "6%")).unwrap();
+    let error = site.open().import(&all).await.unwrap_err();
+    assert!(matches!(error, OpsError::NothingImported(_)), "{error}");
+    assert!(error.to_string().contains(site.name.as_str()), "{error}");
+
+    site.open().uninstall(&site.name, false).await.unwrap();
+    fs::write(site.volume("data"), "of an earlier one").unwrap();
+    let error = site.open().import(&all).await.unwrap_err();
+    assert!(matches!(error, OpsError::DataInTheWay(_)), "{error}");
+    assert_eq!(fs::read_to_string(site.volume("data")).unwrap(), "of an earlier one");
+    fs::remove_dir_all(site.volume("")).unwrap();
+
+    fs::write(shared.join("both"), "ours").unwrap();
+    fs::remove_file(shared.join("theirs")).unwrap();
+    let before = site.everything();
+    let planned = site.open_as(true, true).import(&all).await.unwrap();
+    assert!(planned.len() == 1 && !planned[0].done && planned[0].steps.len() > 3, "{planned:?}");
+    assert_eq!(site.everything(), before);
+    let reports = site.open().import(&all).await.unwrap();
+    let told = reports[0].messages.join("; ");
+    assert!(told.contains("both") && told.contains("defaults.json"), "{told}");
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let read = |name: &str| fs::read_to_string(shared.join(name)).unwrap();
+    assert_eq!((read("both"), read("theirs")), ("ours".to_owned(), "theirs".to_owned()));
+    assert!(fs::read_to_string(&defaults).unwrap().contains("6%"));
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+
+    // After a net-install there are no defaults.
+    site.open().uninstall(&site.name, true).await.unwrap();
+    fs::remove_file(&defaults).unwrap();
+    site.open().import(&all).await.unwrap();
+    assert!(fs::read_to_string(&defaults).unwrap().contains("5%"));
+}
+
+#[tokio::test]
 async fn an_older_state_of_another_image_is_kept_until_prune() {
     let site = Site::new("olde");
     site.install(&ONE).await.unwrap();
