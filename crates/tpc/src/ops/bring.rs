@@ -85,7 +85,8 @@ impl<S: Services> Tpcm<S> {
         };
         let fetched = fetch::fetch(&wanted, &mut *live.progress).await?;
         live.progress.message("unpacking into the store");
-        let bounds = Bounds::unpacked(self.free()?);
+        // It is needed twice: here, and in the SONiC image to come. One that is refused then must not fill the disk now.
+        let bounds = Bounds::unpacked(self.spare()? / 2);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
         let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut |_| {});
         fetched.discard()?;
@@ -103,6 +104,8 @@ impl<S: Services> Tpcm<S> {
             return Err(OpsError::NotOneImage { count: 0, names: String::new() });
         };
         live.progress.message(&format!("pulling {reference}"));
+        // How large it is, its registry says to the engine alone.
+        self.has_room("pulling an image", 0)?;
         let given = request.username.clone().zip(request.login.password.clone());
         let login = match given {
             Some((username, password)) => Some(RegistryLogin::Password { username, password }),

@@ -251,6 +251,44 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     assert!(site.open().verify().await.unwrap().problems.is_empty());
 }
 
+/// The partition holds 16 MiB more than what is asked for, for SONiC itself.
+#[tokio::test]
+async fn room_is_counted_before_anything_is_written() {
+    let site = Site::on_a_partition("room", 96);
+    site.archive(&TWO);
+    // Half of an image of 2 MB is no image.
+    site.leave(17);
+    let error = site.install(&ONE).await.unwrap_err();
+    let layers = site.root.join("tpc/.store/layers/sha256");
+    assert!(matches!(error, OpsError::Archive(_)), "{error}");
+    assert_eq!(fs::read_dir(layers).unwrap().count(), 0, "nothing was kept of it");
+    site.leave(60);
+    site.install(&ONE).await.unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/dd", "if=/dev/urandom", "of=/written", "bs=1M", "count=8"]);
+    site.leave(30);
+    let before = site.everything();
+    let error = site.open().save(&[]).await.unwrap_err();
+    assert!(matches!(&error, OpsError::NoSpace { what, .. } if what.contains("writable layer")), "{error}");
+    assert_eq!(site.everything(), before);
+    site.leave(60);
+    site.open().save(&[]).await.unwrap();
+
+    // The version before has 8 MB on top, which are not kept if there is no room, and are no reason to fail.
+    site.leave(28);
+    let report = site.upgrade(&TWO).await.unwrap();
+    assert!(report.messages.iter().any(|message| message.contains("is not kept")), "{report:?}");
+    assert_eq!(site.running().as_deref(), Some("2"));
+    // Data for which there is no room stays where it is.
+    site.leave(60);
+    let before = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("before/large");
+    fs::write(&before, vec![1; 8 << 20]).unwrap();
+    site.leave(20);
+    let error = site.open().rollback(&site.name, false).await.unwrap_err();
+    assert!(matches!(error, OpsError::NoSpace { .. }), "{error}");
+    assert_eq!(site.running().as_deref(), Some("2"));
+    assert!(before.exists());
+}
+
 #[tokio::test]
 async fn a_dry_run_tells_the_plan_and_changes_nothing() {
     let site = Site::new("dry");
