@@ -157,8 +157,8 @@ impl Site {
         let site = Self::new(what);
         let (root, defaults) = (site.root.join("tpc"), site.root.join("tpc/.store/defaults.json"));
         let text = fs::read_to_string(&defaults).unwrap();
-        let size = format!("size={megabytes}M");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&root).status();
+        let option = format!("size={megabytes}M");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&root).status();
         assert!(mounted.unwrap().success(), "a tmpfs cannot be mounted");
         fs::create_dir(root.join(".store")).unwrap();
         fs::write(defaults, text).unwrap();
@@ -169,10 +169,10 @@ impl Site {
     pub(crate) fn leave(&self, megabytes: u64) {
         let filler = self.root.join("tpc/.filler");
         let _ = fs::remove_file(&filler);
-        let space = rustix::fs::statvfs(&self.root.join("tpc")).unwrap();
-        let filled = (space.f_bavail * space.f_frsize).saturating_sub(megabytes << 20);
+        let space = rustix::fs::statvfs(self.root.join("tpc")).unwrap();
+        let rest = (space.f_bavail * space.f_frsize).saturating_sub(megabytes << 20);
         let file = fs::File::create(&filler).unwrap();
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, filled).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, rest).unwrap();
     }
 
     /// One that another process made.
