@@ -45,7 +45,7 @@ impl<S: Services> Tpcm<S> {
         };
         let stored = self.checked(&image)?;
         let release = Release {
-            source: draft.source.source.to_string(),
+            source: draft.source.source.shown(),
             digest,
             version: version_of(&stored),
             image,
