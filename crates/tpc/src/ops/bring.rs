@@ -1,12 +1,12 @@
 //! The image of an installation or upgrade, from wherever it is into the store; and the record that comes of it.
 
-use switchyard_core::ImageId;
 use switchyard_core::tpc::Reference;
 use switchyard_core::tpc::{Limits, Operation, Source};
+use switchyard_core::{ImageId, ImageName};
 use switchyard_engine::{RegistryLogin, docker_config};
 
 use super::api::SourceRequest;
-use super::execute::Live;
+use super::execute::{Live, fail_point};
 use super::journal::Entry;
 use super::record::{Record, Release};
 use super::services::Services;
@@ -38,7 +38,7 @@ impl<S: Services> Tpcm<S> {
         }
         let Some(draft) = live.draft.take() else { return Ok(()) };
         let (image, digest) = match &draft.source.source {
-            Source::Registry(_) => self.bring_from_registry(draft.source, live).await?,
+            Source::Registry(_) => self.bring_from_registry(draft.source, entry, live).await?,
             Source::Http(_) | Source::Ssh(_) | Source::Media(_) => {
                 self.bring_file(draft.source, live).await?
             }
@@ -98,6 +98,7 @@ impl<S: Services> Tpcm<S> {
     async fn bring_from_registry(
         &mut self,
         request: &SourceRequest,
+        entry: &mut Entry,
         live: &mut Live<'_>,
     ) -> Result<(ImageId, Option<String>), OpsError> {
         let Source::Registry(reference) = &request.source else {
@@ -127,13 +128,28 @@ impl<S: Services> Tpcm<S> {
             progress.advance(done.saturating_sub(before));
             before = done.max(before);
         };
+        let name = ImageName::Pinned(reference.repository().clone(), digest.clone());
+        // One that is here already is somebody else's.
+        if self.engine.images().await?.iter().all(|image| !image.names.contains(&name)) {
+            entry.pulled = Some(name.to_string());
+            entry.write(&self.layout)?;
+        }
         let pulled = self.engine.pull(reference, &digest, login.as_ref(), &mut tell).await?;
+        fail_point("pull", "after")?;
         let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
-        // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
-        // brings it back under a name of ours. One that somebody else has named or uses stays.
-        self.engine.untag(&pulled.name).await?;
+        self.let_go_of_pulled(entry).await?;
         saved?;
         Ok((pulled.id, Some(digest.to_string())))
+    }
+
+    /// The registry's name for an image goes, and with it an image that was here for this alone; loading from the store
+    /// brings it back under a name of ours. One that somebody else has named or uses stays.
+    pub(super) async fn let_go_of_pulled(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
+        if let Some(Ok(name)) = entry.pulled.as_deref().map(ImageName::parse) {
+            self.engine.untag(&name).await?;
+        }
+        entry.pulled = None;
+        Ok(())
     }
 
     /// Whether the image may be installed, and there is room for it twice: here, and in the SONiC image to come.

@@ -20,6 +20,7 @@ async fn the_process_that_is_killed() {
     let site = Site::at(Path::new(&std::env::var(ROOT).unwrap()), &std::env::var(NAME).unwrap());
     let done = match verb.as_str() {
         "install" => site.install(&ONE).await.map(drop),
+        "install-reference" => crate::registry::install(&site).await,
         "upgrade" => site.upgrade(&TWO).await.map(drop),
         "rollback" => site.open().rollback(&site.name, false).await.map(drop),
         "uninstall" => site.open().uninstall(&site.name, true).await.map(drop),
@@ -37,7 +38,7 @@ async fn the_process_that_is_killed() {
 }
 
 /// Runs an operation that dies at the fail point. False if it did not get there.
-fn killed(site: &Site, verb: &str, fail: &str) -> bool {
+pub(crate) fn killed(site: &Site, verb: &str, fail: &str) -> bool {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kills::the_process_that_is_killed", "--nocapture"])
         .env(VERB, verb)
