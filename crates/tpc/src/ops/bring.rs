@@ -88,10 +88,15 @@ impl<S: Services> Tpcm<S> {
         // It is needed twice: here, and in the SONiC image to come. One that is refused then must not fill the disk now.
         let bounds = Bounds::unpacked(self.spare()? / 2);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
-        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut |_| {});
+        let progress = &mut *live.progress;
+        progress.total(Some(fetched.size));
+        let mut tell = |bytes| progress.advance(bytes);
+        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut tell);
         fetched.discard()?;
         let image = only_one(taken?)?;
-        Ok((image, fetched.sha256.map(|sum| format!("sha256:{sum}"))))
+        // A file of this switch is not read once more for its sum if nobody asked for that; its image has one anyway.
+        let digest = fetched.sha256.map_or_else(|| image.to_string(), |sum| format!("sha256:{sum}"));
+        Ok((image, Some(digest)))
     }
 
     /// Pulled by the engine, then kept in the store as all others are: a SONiC image to come has another engine.

@@ -3,7 +3,8 @@
 use std::fs;
 
 use switchyard_core::tpc::Asked;
-use switchyard_tpc::ops::{OpsError, Options, State};
+use switchyard_tpc::fetch::Progress;
+use switchyard_tpc::ops::{InstallRequest, OpsError, Options, State};
 
 use crate::site::{Image, ONE, Site, TWO, docker, running};
 
@@ -30,6 +31,38 @@ async fn a_container_is_installed_shown_and_uninstalled_with_its_data_kept() {
     site.install(&ONE).await.unwrap();
     site.open().uninstall(&site.name, true).await.unwrap();
     assert!(!site.volume("").exists());
+}
+
+/// How far it was told to be.
+#[derive(Default)]
+struct Told {
+    total: u64,
+    done: u64,
+}
+
+impl Progress for Told {
+    fn total(&mut self, bytes: Option<u64>) {
+        (self.total, self.done) = (bytes.unwrap_or_default(), 0);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.done += bytes;
+    }
+
+    fn message(&mut self, _: &str) {}
+}
+
+#[tokio::test]
+async fn reading_an_archive_is_told_to_its_end_and_the_image_has_a_digest() {
+    let site = Site::new("told");
+    let (name, source) = (site.name.clone(), site.source(&ONE));
+    let request = InstallRequest { name, source, options: Options::default() };
+    let mut told = Told::default();
+    site.open().install(request, &mut told).await.unwrap();
+    let size = fs::metadata(site.archive(&ONE)).unwrap().len();
+    assert_eq!((told.total, told.done), (size, size));
+    let image = docker(&["inspect", "--format", "{{.Image}}", site.name.as_str()]);
+    assert_eq!(site.open().show(&site.name).await.unwrap().digest, Some(image));
 }
 
 #[tokio::test]
