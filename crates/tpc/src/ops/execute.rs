@@ -85,7 +85,11 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn step(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         let Some(step) = entry.progress.next() else { return Ok(()) };
         entry.progress.begun = true;
-        entry.write(&self.layout)?;
+        if let Err(error) = entry.write(&self.layout) {
+            // It has not begun, or a full disk would decide for the new version that has filled it.
+            entry.progress.begun = false;
+            return Err(error);
+        }
         fail_point(step.word(), "before")?;
         fail_point(step.word(), "error")?;
         self.forward(step, entry, live).await?;

@@ -323,6 +323,21 @@ async fn room_is_counted_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn a_new_version_that_fills_the_disk_makes_way_for_the_old_one_with_its_data() {
+    let site = Site::on_a_partition("fill", 96);
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let main = "dd if=/dev/zero of=/tpc/full bs=1M; trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let fills = Image { version: "fills", main, ..TWO };
+    let error = site.upgrade(&fills).await.unwrap_err();
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before);
+}
+
+#[tokio::test]
 async fn a_dry_run_tells_the_plan_and_changes_nothing() {
     let site = Site::new("dry");
     site.install(&ONE).await.unwrap();
