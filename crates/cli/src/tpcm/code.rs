@@ -38,6 +38,7 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
         OpsError::Installed(_)
         | OpsError::NothingImported(_)
         | OpsError::DataInTheWay(_)
+        | OpsError::NoLayersLeft(_)
         | OpsError::NameTaken { .. }
         | OpsError::NothingBefore(_)
         | OpsError::Planted(_) => REFUSED,

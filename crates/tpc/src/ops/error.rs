@@ -103,6 +103,12 @@ pub enum OpsError {
         /// Where.
         path: PathBuf,
     },
+    /// Its image has as many layers as an image can have.
+    #[error(
+        "{0} has as many layers as an image can have, one for each move to another SONiC image, and cannot be saved: begin \
+         anew with: tpcm upgrade {0}, which keeps its volume"
+    )]
+    NoLayersLeft(TpcName),
     /// The TPC did not come up, or not for long.
     #[error("{name} did not stay up: {why}")]
     NotUp {

@@ -132,6 +132,28 @@ impl<S: Services> Tpcm<S> {
         Ok(total)
     }
 
+    /// Whether a container's image can have one more layer. Each move to another SONiC image leaves one: the layer that was
+    /// saved before is below the container that was made of it. All are saved in one stream, so that one too many would
+    /// be the end of all.
+    pub(super) async fn has_layers_left(&mut self, name: &TpcName) -> Result<(), OpsError> {
+        /// From here on it is said at each save: there is time for an upgrade, which begins anew.
+        const MANY: usize = 100;
+        let Some(image) = self.engine.image_of(name.as_str()).await? else { return Ok(()) };
+        let (_, layers) = self.engine.weigh(&image).await?;
+        if layers.len() >= Bounds::unpacked(0).layers {
+            return Err(OpsError::NoLayersLeft(name.clone()));
+        }
+        if layers.len() > MANY {
+            tracing::warn!(
+                "{name} has {} layers of at most {}, one more after each move to another SONiC image: tpcm upgrade {name} \
+                 begins anew",
+                layers.len(),
+                Bounds::unpacked(0).layers
+            );
+        }
+        Ok(())
+    }
+
     /// Whether a container's writable layer can become an image of the engine, and then a layer of the store.
     pub(super) async fn has_room_for_layer_of(&self, container: &str) -> Result<(), OpsError> {
         let bytes = self.engine.layer_size(container).await?.unwrap_or_default();

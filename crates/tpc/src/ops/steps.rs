@@ -55,6 +55,7 @@ impl<S: Services> Tpcm<S> {
             Step::KeepOld => self.keep_old(entry, live).await,
             Step::LetGo => self.let_go(entry).await,
             Step::Snapshot => {
+                self.has_layers_left(&name).await?;
                 self.has_room_for_layer_of(name.as_str()).await?;
                 let image = self.engine.commit(name.as_str(), &repository(&name)?, &tag(SAVED)?).await?;
                 entry.snapshot = Some(image);

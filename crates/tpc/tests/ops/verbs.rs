@@ -1,8 +1,10 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
+use std::path::PathBuf;
 
-use switchyard_core::tpc::Asked;
+use serde_json::Value;
+use switchyard_core::tpc::{Asked, TpcName};
 use switchyard_tpc::fetch::Progress;
 use switchyard_tpc::ops::{InstallRequest, OpsError, Options, State};
 
@@ -256,6 +258,73 @@ async fn an_import_takes_what_is_not_here_says_what_is_and_replaces_nothing() {
     fs::remove_file(&defaults).unwrap();
     site.open().import(&all).await.unwrap();
     assert!(fs::read_to_string(&defaults).unwrap().contains("5%"));
+}
+
+/// An archive of an image with so many layers.
+fn deep(site: &Site, layers: usize) -> PathBuf {
+    use sha2::{Digest as _, Sha256};
+    let from = site.root.join("deep");
+    fs::create_dir(&from).unwrap();
+    tar::Archive::new(fs::File::open(site.archive(&ONE)).unwrap()).unpack(&from).unwrap();
+    let json = |path: &str| -> Value { serde_json::from_slice(&fs::read(from.join(path)).unwrap()).unwrap() };
+    let manifest = json("manifest.json");
+    let mut config = json(manifest[0]["Config"].as_str().unwrap());
+    let base = fs::read(from.join(manifest[0]["Layers"][0].as_str().unwrap())).unwrap();
+    let path = site.root.join("deep.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    let put = |archive: &mut tar::Builder<_>, name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, content).unwrap();
+    };
+    let sum = |content: &[u8]| -> String {
+        Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let (mut names, mut sums) = (Vec::new(), Vec::new());
+    for number in 0..layers {
+        let layer = if number == 0 {
+            base.clone()
+        } else {
+            let mut layer = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            layer.append_data(&mut header, format!("layer-{number}"), &[][..]).unwrap();
+            layer.into_inner().unwrap()
+        };
+        let name = format!("{number}/layer.tar");
+        put(&mut archive, &name, &layer);
+        sums.push(format!("sha256:{}", sum(&layer)));
+        names.push(name);
+    }
+    config["rootfs"]["diff_ids"] = sums.into();
+    config.as_object_mut().unwrap().remove("history");
+    let config = config.to_string();
+    let name = format!("{}.json", sum(config.as_bytes()));
+    put(&mut archive, &name, config.as_bytes());
+    let manifest = serde_json::json!([{ "Config": name, "RepoTags": null, "Layers": names }]);
+    put(&mut archive, "manifest.json", manifest.to_string().as_bytes());
+    archive.into_inner().unwrap();
+    path
+}
+
+#[tokio::test]
+async fn one_that_can_have_no_more_layers_does_not_keep_the_others_from_being_saved() {
+    let (site, other) = (Site::new("deep"), "zz-other");
+    let install = |name: TpcName, source| {
+        let request = InstallRequest { name, source, options: Options::default() };
+        let mut tpcm = site.open();
+        async move { tpcm.install(request, &mut crate::site::Nobody).await.map(drop) }
+    };
+    install(site.name.clone(), Site::file(&deep(&site, 125))).await.unwrap();
+    let other = TpcName::parse(&format!("{}-{other}", site.name)).unwrap();
+    install(other.clone(), site.source(&ONE)).await.unwrap();
+    let error = site.open().save(&[]).await.unwrap_err();
+    assert!(matches!(&error, OpsError::NoLayersLeft(name) if *name == site.name), "{error}");
+    assert!(site.open().show(&other).await.unwrap().saved.is_some());
+    assert_eq!(site.running().as_deref(), Some("1"));
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+    site.open().uninstall(&other, true).await.unwrap();
 }
 
 #[tokio::test]
