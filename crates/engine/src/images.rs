@@ -8,7 +8,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, Imag
 use bollard::query_parameters::{
     ListContainersOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions,
 };
-use switchyard_core::{ContainerId, Image, ImageId, ImageName, Made, Repository, Tag, Version};
+use switchyard_core::{ContainerId, Digest, Image, ImageId, ImageName, Made, Repository, Tag, Version};
 
 use crate::containers::name_of;
 use crate::{Engine, EngineError};
@@ -48,6 +48,18 @@ impl Engine {
             Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(self.image_error(id.as_str(), error)),
         }
+    }
+
+    /// The bytes of an image's files, and its layers, the lowest first; nothing if there is none of this id.
+    pub async fn weigh(&self, id: &ImageId) -> Result<(u64, Vec<Digest>), EngineError> {
+        let raw = match self.docker.inspect_image(id.as_str()).await {
+            Ok(raw) => raw,
+            Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => return Ok((0, Vec::new())),
+            Err(error) => return Err(self.image_error(id.as_str(), error)),
+        };
+        let layers = raw.root_fs.and_then(|root| root.layers).unwrap_or_default();
+        let layers = layers.iter().map_while(|layer| Digest::parse(layer).ok()).collect();
+        Ok((raw.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(), layers))
     }
 
     /// All containers, running or not, each with the image that it uses.

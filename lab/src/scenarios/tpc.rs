@@ -159,7 +159,8 @@ fn traces(switch: &Switch) -> Result<String> {
          docker images --no-trunc --format '{{.ID}} {{.Repository}}:{{.Tag}}' | sort
          ls /etc/systemd/system
          [ ! -d /host/tpc ] || (cd /host/tpc && find . -type f ! -path './.store/journal/*' \
-           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' ! -name ends.json | sort)")
+           ! -path './.store/downloads/*' ! -path './.store/lock' ! -path './.store/version' ! -name ends.json \
+           ! -path '*/backup/*' | sort)")
 }
 
 /// What `tpcm show` says of `story`.

@@ -272,4 +272,7 @@ pub(crate) struct Export {
     /// The container, unless all are written, and where the archive is written; there must be no such file yet
     #[arg(required = true, num_args = 1..=2, value_names = ["NAME", "FILE"])]
     pub(crate) what: Vec<String>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }

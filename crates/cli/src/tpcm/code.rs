@@ -36,6 +36,9 @@ pub(crate) fn exit_code(error: &OpsError) -> u8 {
     match error {
         OpsError::NotInstalled(_) => NO_SUCH,
         OpsError::Installed(_)
+        | OpsError::NothingImported(_)
+        | OpsError::DataInTheWay(_)
+        | OpsError::NoLayersLeft(_)
         | OpsError::NameTaken { .. }
         | OpsError::NothingBefore(_)
         | OpsError::Planted(_) => REFUSED,

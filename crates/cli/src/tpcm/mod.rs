@@ -154,7 +154,7 @@ async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
             format!("{} is there already, and is not written over: choose another name", file.display());
         return Err(CliError::Refused(text));
     }
-    let mut tpcm = ops::Tpcm::open(settings(args, false)).await?;
+    let mut tpcm = ops::Tpcm::open(settings(args, export.dry_run)).await?;
     let reports = match name {
         Some(name) => vec![tpcm.export(&name, &file).await?],
         None => tpcm.export_all(&file).await?,
@@ -164,8 +164,34 @@ async fn export(args: &Tpcm, export: &Export) -> Result<(), CliError> {
 }
 
 fn settings(args: &Tpcm, dry_run: bool) -> Settings {
-    let command: Vec<String> = std::env::args().take(3).collect();
-    Settings { dry_run, wait: !args.no_wait, command: command.join(" "), ..Settings::default() }
+    Settings { dry_run, wait: !args.no_wait, command: command(&args.verb), ..Settings::default() }
+}
+
+/// What others are told is going on: verb and name alone, since anything else that was typed may be a secret.
+fn command(verb: &TpcmVerb) -> String {
+    let (word, name) = match verb {
+        TpcmVerb::Install(install) => ("install", Some(&install.name)),
+        TpcmVerb::Upgrade(upgrade) => ("upgrade", Some(&upgrade.install.name)),
+        TpcmVerb::Uninstall { name, .. } => ("uninstall", Some(name)),
+        TpcmVerb::List => ("list", None),
+        TpcmVerb::Show(name) => ("show", Some(name)),
+        TpcmVerb::Rollback { name, .. } => ("rollback", Some(name)),
+        TpcmVerb::Resources { name, .. } => ("resources", Some(name)),
+        TpcmVerb::Recover => ("recover", None),
+        TpcmVerb::Verify => ("verify", None),
+        TpcmVerb::Prune(_) => ("prune", None),
+        TpcmVerb::Save(_) => ("save", None),
+        TpcmVerb::Restore => ("restore", None),
+        TpcmVerb::Apply => ("apply", None),
+        TpcmVerb::Watch => ("watch", None),
+        TpcmVerb::Run(name) => ("run", Some(name)),
+        TpcmVerb::Stop(name) => ("stop", Some(name)),
+        TpcmVerb::Export(_) => ("export", None),
+        TpcmVerb::Import { .. } => ("import", None),
+    };
+    // A word that is no name is refused later, and may be anything.
+    let name = name.and_then(|name| TpcName::parse(&name.name).ok()).map(|name| format!(" {name}"));
+    format!("tpcm {word}{}", name.unwrap_or_default())
 }
 
 fn parse(name: &Name) -> Result<TpcName, CliError> {
@@ -202,4 +228,25 @@ fn confirm(consent: Consent, question: &str) -> Result<(), CliError> {
 fn absolute(path: &Path) -> Result<PathBuf, CliError> {
     let failed = |source| CliError::File { action: "find", path: path.to_owned(), source };
     std::path::absolute(path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn what_others_are_told_of_a_command_is_its_verb_and_its_name() {
+        for (line, told) in [
+            ("tpcm install --password=S monitor http://host/i.tar", "tpcm install monitor"),
+            ("tpcm install --args -eTOKEN=S monitor http://host/i?S", "tpcm install monitor"),
+            ("tpcm upgrade S@/ http://host/i.tar", "tpcm upgrade"),
+            ("tpcm --no-wait save", "tpcm save"),
+            ("tpcm export --all /media/usb/S.tar", "tpcm export"),
+        ] {
+            let args = Tpcm::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(command(&args.verb), told, "{line}");
+        }
+    }
 }

@@ -21,6 +21,21 @@ pub(super) fn source(from: &From) -> Result<SourceRequest, CliError> {
         username: from.username.clone(),
     };
     let source = Source::parse(&from.source, &options).map_err(|error| bad(&error))?;
+    if matches!(source, Source::Registry(_)) {
+        for (option, given) in [
+            ("--interface", from.interface.is_some()),
+            ("--ca", from.ca.is_some()),
+            ("--insecure", from.insecure),
+        ] {
+            if given {
+                return Err(bad(&format!(
+                    "{option} does nothing for a registry, from which the engine fetches: leave it out; Docker takes \
+                     authorities from /etc/docker/certs.d/<registry>/ca.crt, and insecure-registries and proxies from \
+                     /etc/docker/daemon.json"
+                )));
+            }
+        }
+    }
     let here = std::env::current_dir().map_err(|source| CliError::File {
         action: "find",
         path: ".".into(),
@@ -62,4 +77,28 @@ pub(super) fn options(make: &Make) -> Result<Options, CliError> {
         after: (!make.after.is_empty()).then(|| make.after.clone()),
         shared: make.no_shared.then_some(false),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::{Tpcm, TpcmVerb};
+    use super::*;
+
+    #[test]
+    fn options_that_a_registry_has_no_use_for_are_refused() {
+        let parsed = |line: &str| {
+            let args = Tpcm::try_parse_from(line.split(' ')).unwrap();
+            let TpcmVerb::Install(install) = args.verb else { panic!("{line}") };
+            source(&install.from)
+        };
+        for option in ["--interface=eth0", "--ca=/ca.pem", "--insecure"] {
+            let error = parsed(&format!("tpcm install monitor registry.example/a:1 {option}")).unwrap_err();
+            let name = option.split('=').next().unwrap();
+            assert!(matches!(&error, CliError::Usage(text) if text.starts_with(name)), "{error}");
+            parsed(&format!("tpcm install monitor https://host/a.tar {option}")).unwrap();
+        }
+        parsed("tpcm install monitor registry.example/a:1 --username me").unwrap();
+    }
 }

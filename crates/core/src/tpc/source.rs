@@ -314,6 +314,24 @@ impl HttpUrl {
     }
 }
 
+impl HttpUrl {
+    /// The URL as it may be shown: what is asked of the server behind `?` may be a key to the file.
+    pub fn shown(&self) -> String {
+        let whole = self.to_string();
+        whole.split(['?', '#']).next().unwrap_or_default().to_owned()
+    }
+}
+
+impl Source {
+    /// The source as it may be shown and recorded for everybody to read.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Http(url) => url.shown(),
+            Self::Ssh(_) | Self::Media(_) | Self::Registry(_) => self.to_string(),
+        }
+    }
+}
+
 impl MediaPath {
     /// The path as text.
     pub fn as_str(&self) -> &str {

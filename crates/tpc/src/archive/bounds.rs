@@ -22,7 +22,7 @@ pub struct Bounds {
     pub path: usize,
     /// Bytes of one manifest or config.
     pub manifest: u64,
-    /// Layers of one image. Docker itself stops at 127.
+    /// Layers of one image. Docker itself stops at 125.
     pub layers: usize,
     /// Images of one archive.
     pub images: usize,
@@ -40,7 +40,7 @@ impl Bounds {
             layer_entries: 1_000_000,
             path: 4096,
             manifest: 4 << 20,
-            layers: 127,
+            layers: 125,
             images: 256,
             memory: 40 << 20,
         }

@@ -25,10 +25,8 @@ pub(super) async fn attempt(
     part: &mut Partial<'_>,
     progress: &mut dyn Progress,
 ) -> Result<(), FetchError> {
-    let mut url = Url::parse(&from.address()).map_err(|error| FetchError::Protocol {
-        server: from.address(),
-        why: one_line(&error.to_string()),
-    })?;
+    let mut url = Url::parse(&from.address())
+        .map_err(|error| FetchError::Protocol { server: from.shown(), why: one_line(&error.to_string()) })?;
     let origin = url.origin();
     let authorization = authorization(from, request)?;
     for _ in 0..=REDIRECTS_MAX {
@@ -44,19 +42,17 @@ pub(super) async fn attempt(
             _ => return take(answer, &url, request, part, progress).await,
         }
     }
-    Err(FetchError::Redirect { url: from.address(), to: url.to_string(), why: "it is one too many" })
+    Err(FetchError::Redirect { url: from.shown(), to: shown(&url), why: "it is one too many" })
 }
 
 fn authorization(from: &HttpUrl, request: &Request<'_>) -> Result<Option<HeaderValue>, FetchError> {
     let (Some(user), Some(password)) = (from.username(), &request.login.password) else { return Ok(None) };
     if !from.is_secure() && !request.insecure {
-        return Err(FetchError::ClearPassword(from.address()));
+        return Err(FetchError::ClearPassword(from.shown()));
     }
     let text = format!("Basic {}", STANDARD.encode(format!("{user}:{}", password.expose())));
-    let mut value = HeaderValue::from_str(&text).map_err(|error| FetchError::Protocol {
-        server: from.address(),
-        why: one_line(&error.to_string()),
-    })?;
+    let mut value = HeaderValue::from_str(&text)
+        .map_err(|error| FetchError::Protocol { server: from.shown(), why: one_line(&error.to_string()) })?;
     value.set_sensitive(true);
     Ok(Some(value))
 }

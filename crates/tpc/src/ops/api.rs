@@ -146,7 +146,7 @@ pub struct Details {
     /// The line of the list.
     #[serde(flatten)]
     pub summary: Summary,
-    /// What its registry, or the sum of its file, calls the image.
+    /// What its registry, or the sum of its file, calls the image; else the image's id.
     pub digest: Option<String>,
     /// The text of `--args`.
     pub args: String,

@@ -1,12 +1,12 @@
 //! The image of an installation or upgrade, from wherever it is into the store; and the record that comes of it.
 
-use switchyard_core::ImageId;
 use switchyard_core::tpc::Reference;
 use switchyard_core::tpc::{Limits, Operation, Source};
+use switchyard_core::{ImageId, ImageName};
 use switchyard_engine::{RegistryLogin, docker_config};
 
 use super::api::SourceRequest;
-use super::execute::Live;
+use super::execute::{Live, fail_point};
 use super::interrupts::or_interrupted;
 use super::journal::Entry;
 use super::record::{Record, Release};
@@ -42,14 +42,14 @@ impl<S: Services> Tpcm<S> {
         }
         let Some(draft) = live.draft.take() else { return Ok(()) };
         let (image, digest) = match &draft.source.source {
-            Source::Registry(_) => self.bring_from_registry(draft.source, live).await?,
+            Source::Registry(_) => self.bring_from_registry(draft.source, entry, live).await?,
             Source::Http(_) | Source::Ssh(_) | Source::Media(_) => {
                 self.bring_file(draft.source, live).await?
             }
         };
         let stored = self.checked(&image)?;
         let release = Release {
-            source: draft.source.source.to_string(),
+            source: draft.source.source.shown(),
             digest,
             version: version_of(&stored),
             image,
@@ -90,24 +90,33 @@ impl<S: Services> Tpcm<S> {
         let fetching = fetch::fetch(&wanted, &mut *live.progress);
         let fetched = or_interrupted(&mut self.interrupts, fetching).await?;
         live.progress.message("unpacking into the store");
-        let bounds = Bounds::unpacked(self.free()?);
+        // It is needed twice: here, and in the SONiC image to come. One that is refused then must not fill the disk now.
+        let bounds = Bounds::unpacked(self.spare()? / 2);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
-        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut |_| {});
+        let progress = &mut *live.progress;
+        progress.total(Some(fetched.size));
+        let mut tell = |bytes| progress.advance(bytes);
+        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut tell);
         fetched.discard()?;
         let image = only_one(taken?)?;
-        Ok((image, fetched.sha256.map(|sum| format!("sha256:{sum}"))))
+        // A file of this switch is not read once more for its sum if nobody asked for that; its image has one anyway.
+        let digest = fetched.sha256.map_or_else(|| image.to_string(), |sum| format!("sha256:{sum}"));
+        Ok((image, Some(digest)))
     }
 
     /// Pulled by the engine, then kept in the store as all others are: a SONiC image to come has another engine.
     async fn bring_from_registry(
         &mut self,
         request: &SourceRequest,
+        entry: &mut Entry,
         live: &mut Live<'_>,
     ) -> Result<(ImageId, Option<String>), OpsError> {
         let Source::Registry(reference) = &request.source else {
             return Err(OpsError::NotOneImage { count: 0, names: String::new() });
         };
         live.progress.message(&format!("pulling {reference}"));
+        // How large it is, its registry says to the engine alone.
+        self.has_room("pulling an image", 0)?;
         let given = request.username.clone().zip(request.login.password.clone());
         let login = match given {
             Some((username, password)) => Some(RegistryLogin::Password { username, password }),
@@ -129,14 +138,29 @@ impl<S: Services> Tpcm<S> {
             progress.advance(done.saturating_sub(before));
             before = done.max(before);
         };
+        let name = ImageName::Pinned(reference.repository().clone(), digest.clone());
+        // One that is here already is somebody else's.
+        if self.engine.images().await?.iter().all(|image| !image.names.contains(&name)) {
+            entry.pulled = Some(name.to_string());
+            entry.write(&self.layout)?;
+        }
         let pulling = self.engine.pull(reference, &digest, login.as_ref(), &mut tell);
         let pulled = or_interrupted(&mut self.interrupts, pulling).await?;
+        fail_point("pull", "after")?;
         let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
-        // The registry's name for it goes, and with it an image that was here for this alone; loading from the store
-        // brings it back under a name of ours. One that somebody else has named or uses stays.
-        self.engine.untag(&pulled.name).await?;
+        self.let_go_of_pulled(entry).await?;
         saved?;
         Ok((pulled.id, Some(digest.to_string())))
+    }
+
+    /// The registry's name for an image goes, and with it an image that was here for this alone; loading from the store
+    /// brings it back under a name of ours. One that somebody else has named or uses stays.
+    pub(super) async fn let_go_of_pulled(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
+        if let Some(Ok(name)) = entry.pulled.as_deref().map(ImageName::parse) {
+            self.engine.untag(&name).await?;
+        }
+        entry.pulled = None;
+        Ok(())
     }
 
     /// Whether the image may be installed, and there is room for it twice: here, and in the SONiC image to come.

@@ -40,6 +40,8 @@ impl<S: Services> Tpcm<S> {
         if entry.operation == Operation::Rollback {
             let (from, to) = (self.layout.before(name), volume.clone());
             if from.is_dir() {
+                let more = volume::size(&from).saturating_sub(volume::size(&to));
+                self.has_room("bringing the data back", more)?;
                 blocking(move || volume::copy(&from, &to, &mut volume::Copied::default())).await?;
             }
         }
@@ -92,15 +94,24 @@ impl<S: Services> Tpcm<S> {
                 beneath::make(&self.layout.volume(name), below)?;
             }
             let Some(pieces) = self.engine.read_out(&bare, inside).await? else { continue };
+            // They are there twice for a moment: in the spool, and in the volume.
+            let most = FILES_MAX.min(self.spare()? / 2);
+            let mut spooled = 0_u64;
             let mut spool = tempfile(&self.layout.store())?;
             let mut pieces = std::pin::pin!(pieces);
             let failed = |error| OpsError::file("write", &self.layout.store())(error);
             while let Some(piece) = pieces.next().await {
-                spool.write_all(&piece?).map_err(failed)?;
+                let piece = piece?;
+                spooled = spooled.saturating_add(piece.len() as u64);
+                if spooled > most {
+                    let needed = spooled.saturating_mul(2);
+                    return Err(self.no_room("the image's own files in the volume", needed, self.free()?));
+                }
+                spool.write_all(&piece).map_err(failed)?;
             }
             spool.rewind().map_err(failed)?;
             let directory = directory.clone();
-            blocking(move || volume::fill(spool, &directory, FILES_MAX)).await?;
+            blocking(move || volume::fill(spool, &directory, most)).await?;
         }
         self.discard(&bare).await
     }

@@ -21,6 +21,14 @@ pub enum OpsError {
     /// It is there already.
     #[error("{0} is installed already: use tpcm upgrade {0}, or another name")]
     Installed(TpcName),
+    /// All that an archive has is there already.
+    #[error(
+        "{0}: installed already, nothing was imported; to have them as in the archive, uninstall them first"
+    )]
+    NothingImported(String),
+    /// What is imported would replace data of an earlier TPC.
+    #[error("{} has data of an earlier container, which is not replaced: move it away, and import again", .0.display())]
+    DataInTheWay(PathBuf),
     /// The name belongs to somebody else.
     #[error("the name {name} is taken by {by}: choose another one")]
     NameTaken {
@@ -100,6 +108,12 @@ pub enum OpsError {
         /// Where.
         path: PathBuf,
     },
+    /// Its image has as many layers as an image can have.
+    #[error(
+        "{0} has as many layers as an image can have, one for each move to another SONiC image, and cannot be saved: begin \
+         anew with: tpcm upgrade {0}, which keeps its volume"
+    )]
+    NoLayersLeft(TpcName),
     /// The TPC did not come up, or not for long.
     #[error("{name} did not stay up: {why}")]
     NotUp {

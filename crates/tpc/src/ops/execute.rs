@@ -98,7 +98,11 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn step(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         let Some(step) = entry.progress.next() else { return Ok(()) };
         entry.progress.begun = true;
-        entry.write(&self.layout)?;
+        if let Err(error) = entry.write(&self.layout) {
+            // It has not begun, or a full disk would decide for the new version that has filled it.
+            entry.progress.begun = false;
+            return Err(error);
+        }
         fail_point(step.word(), "before")?;
         fail_point(step.word(), "error")?;
         // Of all steps together this is large, and every verb has it in it.
@@ -218,6 +222,9 @@ impl<S: Services> Tpcm<S> {
         let mut done = Vec::new();
         self.stuck.clear();
         self.remove_halves()?;
+        if let Err(error) = self.end_import().await {
+            tracing::error!("what an interrupted import left cannot be taken away: {error}");
+        }
         for name in Entry::names(&self.layout)? {
             match self.recover_one(&name).await {
                 Ok(recovered) => done.extend(recovered),
@@ -274,7 +281,6 @@ impl<S: Services> Tpcm<S> {
 
     /// Files that a power cut left half written, before anybody looked at them.
     fn remove_halves(&self) -> Result<(), OpsError> {
-        layout::remove_tree(&self.layout.store().join(super::export::STAGING))?;
         let names = layout::entries(&self.layout.records())?;
         let records = names.iter().map(|name| self.layout.records().join(name));
         for directory in records.chain([self.layout.journals(), self.layout.store()]) {

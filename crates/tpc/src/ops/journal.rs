@@ -30,6 +30,9 @@ pub(super) struct Entry {
     pub(super) was_up: bool,
     /// The image that a snapshot made.
     pub(super) snapshot: Option<ImageId>,
+    /// The registry's name for an image that the engine has for this operation alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pulled: Option<String>,
     /// When it began, and by which command.
     pub(super) began: String,
     pub(super) command: String,
@@ -57,6 +60,7 @@ impl Entry {
             old_container: None,
             was_up: true,
             snapshot: None,
+            pulled: None,
             began,
             command,
             inconsistent: None,

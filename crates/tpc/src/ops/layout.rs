@@ -90,14 +90,23 @@ impl Layout {
         self.of(name).join("before")
     }
 
+    /// Says that volume and directory are those of an import, and nobody's as long as there is no record.
+    pub(super) fn importing(&self, name: &TpcName) -> PathBuf {
+        self.of(name).join("importing")
+    }
+
     /// What is about to be deleted.
     pub(super) fn trash(&self, name: &TpcName) -> PathBuf {
         self.of(name).join("trash")
     }
 }
 
-/// Replaces a file: a reader sees the old content or the new one, also after a power cut.
+/// Replaces a file: a reader sees the old content or the new one, also after a power cut. One that is so already is left:
+/// undoing what filled the disk must not need room.
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), OpsError> {
+    if is_so(path, content, mode) {
+        return Ok(());
+    }
     let fresh = beside(path);
     let written = (|| {
         remove_file(&fresh)?;
@@ -109,7 +118,17 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), OpsErr
         fs::rename(&fresh, path)?;
         sync_directory_of(path)
     })();
+    if written.is_err() {
+        // What cannot be removed now is found by the next recovery.
+        let _ = remove_file(&fresh);
+    }
     written.map_err(OpsError::file("write", path))
+}
+
+fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
+    let plain = fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o7777 == mode);
+    plain && fs::read(path).is_ok_and(|found| found == content)
 }
 
 /// Writes a value that [`read_json`] reads.

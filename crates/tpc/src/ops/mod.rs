@@ -26,6 +26,7 @@
 //! ```
 
 mod api;
+mod append;
 mod beneath;
 mod bring;
 mod cgroup;
@@ -35,6 +36,7 @@ mod error;
 mod execute;
 mod export;
 mod hooks;
+mod import;
 mod install;
 mod interrupts;
 mod journal;
@@ -48,6 +50,7 @@ mod save;
 mod services;
 mod steps;
 mod strays;
+mod tree;
 mod undo;
 mod unit;
 mod volume;
@@ -79,6 +82,9 @@ const STAYS_UP: u64 = 5;
 
 /// A hook may run for so many seconds.
 const HOOK_TIME: u64 = 300;
+
+/// Blocks and directories cost something, and SONiC itself writes to this partition.
+const SLACK: u64 = 16 << 20;
 
 /// Where everything is and how it is to be done.
 #[derive(Debug, Clone)]
@@ -206,19 +212,26 @@ impl<S: Services> Tpcm<S> {
 
     /// Whether there is room for so many bytes, and some more for what else writes there.
     fn has_room(&self, what: &str, bytes: u64) -> Result<(), OpsError> {
-        /// Blocks and directories cost something, and SONiC itself writes to this partition.
-        const SLACK: u64 = 16 << 20;
         let free = self.free()?;
         let needed = bytes.saturating_add(SLACK);
         if needed <= free {
             return Ok(());
         }
-        Err(OpsError::NoSpace {
+        Err(self.no_room(what, needed, free))
+    }
+
+    fn no_room(&self, what: &str, needed: u64, free: u64) -> OpsError {
+        OpsError::NoSpace {
             what: what.to_owned(),
             needed: human(needed),
             free: human(free),
             path: self.layout.root().to_owned(),
-        })
+        }
+    }
+
+    /// What may be written without taking the last of the room from others.
+    fn spare(&self) -> Result<u64, OpsError> {
+        Ok(self.free()?.saturating_sub(SLACK))
     }
 
     fn free(&self) -> Result<u64, OpsError> {

@@ -22,7 +22,7 @@ const HINT: &str =
 pub(super) struct Release {
     /// Where the image came from, without secrets.
     pub(super) source: String,
-    /// What its registry or the sum of its file calls it.
+    /// What its registry or the sum of its file calls it; of a file on this switch without --sha256, the image's id.
     pub(super) digest: Option<String>,
     /// The image as it came.
     pub(super) image: ImageId,

@@ -1,6 +1,8 @@
 //! Writable layers into the store, before another SONiC image boots: all containers in one stream, so that a base that
 //! they share is read once. The saved layer replaces the one before.
 
+use std::collections::HashMap;
+
 use switchyard_core::tpc::{Facts, Operation, Step, TpcName};
 use switchyard_core::{Digest, ImageId};
 use switchyard_engine::EngineError;
@@ -112,6 +114,7 @@ impl<S: Services> Tpcm<S> {
         if wanted.is_empty() {
             return Ok(());
         }
+        self.has_room("keeping images in the store", self.new_bytes(&wanted).await?)?;
         let archive = self.engine.save(&wanted);
         let (store, bounds) = (self.store.clone(), Bounds::unpacked(u64::MAX));
         let taken = blocking(move || Ok(archive::ingest(archive, &store, &bounds, &mut |_| {})?)).await?;
@@ -121,10 +124,56 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
+    /// What the store does not have of these, before it is compressed.
+    async fn new_bytes(&self, images: &[ImageId]) -> Result<u64, OpsError> {
+        let stored = self.store.images()?;
+        let known: HashMap<_, _> =
+            stored.iter().flat_map(|image| &image.layers).map(|layer| (&layer.diff_id, layer.size)).collect();
+        let mut total = 0_u64;
+        for image in images {
+            let (bytes, layers) = self.engine.weigh(image).await?;
+            let shared = layers.iter().filter_map(|layer| known.get(layer)).sum();
+            total = total.saturating_add(bytes.saturating_sub(shared));
+        }
+        Ok(total)
+    }
+
+    /// Whether a container's image can have one more layer. Each move to another SONiC image leaves one: the layer that was
+    /// saved before is below the container that was made of it. All are saved in one stream, so that one too many would
+    /// be the end of all.
+    pub(super) async fn has_layers_left(&mut self, name: &TpcName) -> Result<(), OpsError> {
+        /// From here on it is said at each save: there is time for an upgrade, which begins anew.
+        const MANY: usize = 100;
+        let Some(image) = self.engine.image_of(name.as_str()).await? else { return Ok(()) };
+        let (_, layers) = self.engine.weigh(&image).await?;
+        if layers.len() >= Bounds::unpacked(0).layers {
+            return Err(OpsError::NoLayersLeft(name.clone()));
+        }
+        if layers.len() > MANY {
+            tracing::warn!(
+                "{name} has {} layers of at most {}, one more after each move to another SONiC image: tpcm upgrade {name} \
+                 begins anew",
+                layers.len(),
+                Bounds::unpacked(0).layers
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a container's writable layer can become an image of the engine, and then a layer of the store.
+    pub(super) async fn has_room_for_layer_of(&self, container: &str) -> Result<(), OpsError> {
+        let bytes = self.engine.layer_size(container).await?.unwrap_or_default();
+        self.has_room("saving the writable layer", bytes.saturating_mul(2))
+    }
+
     /// An image of the store into the engine, under this name; without the layers that the engine has, which is the base
     /// for all TPCs but the first. An engine that does not understand that, or has just lost them, gets all.
     pub(super) async fn load(&mut self, image: &ImageId, name: String) -> Result<(), OpsError> {
         let there = self.engine.layers().await?;
+        let layers = self.store.image(image)?.map(|image| image.layers).unwrap_or_default();
+        let has = |layer: &Digest| there.iter().flatten().any(|there| there == layer);
+        let new = layers.iter().filter(|layer| !has(&layer.diff_id)).map(|layer| layer.size).sum();
+        self.has_room("loading the image into the engine", new)?;
         match self.load_without(image, name.clone(), there).await {
             Err(OpsError::Engine(EngineError::Refused { .. })) => {
                 self.load_without(image, name, Vec::new()).await

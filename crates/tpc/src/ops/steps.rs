@@ -55,6 +55,8 @@ impl<S: Services> Tpcm<S> {
             Step::KeepOld => self.keep_old(entry, live).await,
             Step::LetGo => self.let_go(entry).await,
             Step::Snapshot => {
+                self.has_layers_left(&name).await?;
+                self.has_room_for_layer_of(name.as_str()).await?;
                 let image = self.engine.commit(name.as_str(), &repository(&name)?, &tag(SAVED)?).await?;
                 entry.snapshot = Some(image);
                 Ok(())
@@ -242,6 +244,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     async fn keep(&mut self, name: &TpcName, container: &str) -> Result<ImageId, OpsError> {
+        self.has_room_for_layer_of(container).await?;
         // An image that an interrupted attempt made would lose its only name to this one, and never be found again.
         self.drop_name(name, SAVED).await?;
         let image = self.engine.commit(container, &repository(name)?, &tag(SAVED)?).await?;

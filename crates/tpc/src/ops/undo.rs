@@ -72,10 +72,11 @@ impl<S: Services> Tpcm<S> {
                 }
                 None => Ok(()),
             },
-            // The store lets go of what nobody needs when all is undone; hooks have had their effect, which goes with the
+            // The store lets go of what nobody needs when all is undone.
+            Step::Ingest => self.let_go_of_pulled(entry).await,
+            // Hooks have had their effect, which goes with the
             // volume; looking on changes nothing. The others come after the record: the core never has them undone.
-            Step::Ingest
-            | Step::PreHook
+            Step::PreHook
             | Step::PostHook
             | Step::StaysUp
             | Step::Record

@@ -1,145 +1,24 @@
 //! The private volume: made, filled from the image, copied aside and put back.
 //!
 //! A container writes into it as root, so nothing in it is trusted: no link is followed below it. Copies are made entry
-//! by entry, links copied as links; what comes from an image is written beneath the volume's own directory and nowhere
-//! else (openat2 with RESOLVE_BENEATH).
+//! by entry (`copy`), links copied as links; what comes from an image is written beneath the volume's own directory and
+//! nowhere else (openat2 with RESOLVE_BENEATH).
 
-use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+mod copy;
+
+use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
 
 use super::OpsError;
 use super::layout;
 
-/// What was seen of a file when it was copied: as long as these stay, so does its content. The kernel sets the time of
-/// the last change; no program can.
-type Seen = (u64, i64, i64, u64);
-
-/// What a first copy has already brought over.
-#[derive(Debug, Default)]
-pub(super) struct Copied {
-    seen: HashMap<PathBuf, Seen>,
-}
-
-/// The bytes that a copy of a tree would take.
-pub(super) fn size(path: &Path) -> u64 {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
-    if !metadata.is_dir() {
-        return metadata.blocks() * 512;
-    }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.map(|entry| size(&entry.path())).fold(metadata.blocks() * 512, u64::saturating_add)
-}
-
-/// Makes `to` the same as `from`, copying only what has changed since `copied` was filled. Synced at the end.
-pub(super) fn copy(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), OpsError> {
-    copy_entry(from, to, Path::new(""), copied)?;
-    File::open(to)
-        .and_then(|directory| rustix::fs::syncfs(&directory).map_err(io::Error::from))
-        .map_err(OpsError::file("write", to))
-}
-
-fn copy_entry(from: &Path, to: &Path, below: &Path, copied: &mut Copied) -> Result<(), OpsError> {
-    let source = from.join(below);
-    let target = to.join(below);
-    let metadata = match fs::symlink_metadata(&source) {
-        // The old version still runs: what it removes meanwhile is not to be copied.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !below.as_os_str().is_empty() => {
-            return Ok(());
-        }
-        metadata => metadata.map_err(OpsError::file("read", &source))?,
-    };
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        if !fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
-            forget(&target)?;
-            fs::create_dir(&target).map_err(OpsError::file("create", &target))?;
-        }
-        let names = names(&source)?;
-        for name in names_of_extra(&target, &names)? {
-            forget(&target.join(name))?;
-        }
-        for name in names {
-            copy_entry(from, to, &below.join(name), copied)?;
-        }
-        return like(&metadata, &target);
-    }
-    let seen = (metadata.ino(), metadata.ctime(), metadata.ctime_nsec(), metadata.len());
-    if copied.seen.get(below) == Some(&seen) && fs::symlink_metadata(&target).is_ok() {
-        return Ok(());
-    }
-    forget(&target)?;
-    if kind.is_file() {
-        copy_file(&source, &target)?;
-    } else if kind.is_symlink() {
-        let leads = fs::read_link(&source).map_err(OpsError::file("read", &source))?;
-        std::os::unix::fs::symlink(leads, &target).map_err(OpsError::file("create", &target))?;
-    } else {
-        let kind = FileType::from_raw_mode(metadata.mode());
-        let mode = Mode::from_raw_mode(metadata.mode());
-        rustix::fs::mknodat(CWD, &target, kind, mode, metadata.rdev())
-            .map_err(|error| OpsError::file("create", &target)(error.into()))?;
-    }
-    like(&metadata, &target)?;
-    copied.seen.insert(below.to_owned(), seen);
-    Ok(())
-}
-
-/// A reflink where the file system can, else a copy of its bytes. Never a hard link: the new version writes into it.
-fn copy_file(source: &Path, target: &Path) -> Result<(), OpsError> {
-    let copied = (|| {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let from = rustix::fs::open(source, flags, Mode::empty())?;
-        let to = File::create_new(target)?;
-        if rustix::fs::ioctl_ficlone(&to, &from).is_err() {
-            io::copy(&mut File::from(from), &mut &to)?;
-        }
-        Ok(())
-    })();
-    copied.map_err(OpsError::file("copy", source))
-}
-
-/// Gives the copy the original's owner, rights and times.
-fn like(metadata: &Metadata, target: &Path) -> Result<(), OpsError> {
-    let done = (|| -> io::Result<()> {
-        let (user, group) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
-        rustix::fs::chownat(CWD, target, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
-        if !metadata.is_symlink() {
-            fs::set_permissions(target, fs::Permissions::from_mode(metadata.mode() & 0o7777))?;
-        }
-        let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-        let times = Timestamps {
-            last_access: time(metadata.atime(), metadata.atime_nsec()),
-            last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
-        };
-        Ok(rustix::fs::utimensat(CWD, target, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    })();
-    done.map_err(OpsError::file("write", target))
-}
-
-fn names(directory: &Path) -> Result<Vec<std::ffi::OsString>, OpsError> {
-    let read = fs::read_dir(directory).map_err(OpsError::file("read", directory))?;
-    read.map(|entry| entry.map(|entry| entry.file_name()).map_err(OpsError::file("read", directory)))
-        .collect()
-}
-
-fn names_of_extra(target: &Path, wanted: &[std::ffi::OsString]) -> Result<Vec<std::ffi::OsString>, OpsError> {
-    Ok(names(target)?.into_iter().filter(|name| !wanted.contains(name)).collect())
-}
-
-fn forget(path: &Path) -> Result<(), OpsError> {
-    let removed = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        _ => fs::remove_file(path),
-    };
-    removed.map_err(OpsError::file("remove", path))
-}
+pub(super) use super::tree::size;
+pub(super) use copy::{Copied, copy};
 
 /// Puts what was set aside back in place of the volume. May be done again after a crash anywhere in it.
 pub(super) fn put_back(aside: &Path, volume: &Path, trash: &Path) -> Result<(), OpsError> {

@@ -22,6 +22,7 @@ async fn the_process_that_is_killed() {
     let site = Site::at(Path::new(&std::env::var(ROOT).unwrap()), &std::env::var(NAME).unwrap());
     let done = match verb.as_str() {
         "install" => site.install(&ONE).await.map(drop),
+        "install-reference" => crate::registry::install(&site).await,
         "upgrade" => site.upgrade(&TWO).await.map(drop),
         "rollback" => site.open().rollback(&site.name, false).await.map(drop),
         "uninstall" => site.open().uninstall(&site.name, true).await.map(drop),
@@ -32,6 +33,7 @@ async fn the_process_that_is_killed() {
             site.open().resources(&site.name, asked).await.map(drop)
         }
         "download" => site.install_from(&std::env::var(URL).unwrap()).await.map(drop),
+        "import" => site.open().import(&site.root.join("all.tar")).await.map(drop),
         "recover" => site.open().recover().await.map(drop),
         other => panic!("{other}"),
     };
@@ -51,7 +53,7 @@ fn process(site: &Site, verb: &str) -> Command {
 }
 
 /// Runs an operation that dies at the fail point. False if it did not get there.
-fn killed(site: &Site, verb: &str, fail: &str) -> bool {
+pub(crate) fn killed(site: &Site, verb: &str, fail: &str) -> bool {
     let output = process(site, verb).env("SWITCHYARD_TPC_FAIL", fail).output().unwrap();
     match output.status.signal() {
         Some(9) => true,
@@ -204,6 +206,31 @@ async fn a_restore_killed_anywhere_is_done_by_the_next_boot() {
         recovered(&site).await;
         assert_eq!(site.running().as_deref(), Some("1"), "{point}");
         assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "kept", "{point}");
+    }
+}
+
+#[tokio::test]
+async fn an_import_killed_anywhere_leaves_what_is_listed_and_a_second_one_does_the_rest() {
+    let site = Site::new("kimp");
+    site.install(&ONE).await.unwrap();
+    let all = site.root.join("all.tar");
+    site.open().export_all(&all).await.unwrap();
+    site.open().uninstall(&site.name, true).await.unwrap();
+    let nothing = site.everything();
+    let own = ["import_unpack", "import_volume", "import_record"].map(|step| format!("{step}:after"));
+    for point in own.into_iter().chain(points(Operation::Restore)) {
+        assert!(killed(&site, "import", &point), "{point} was not reached");
+        site.open().recover().await.unwrap();
+        if site.open().list().await.unwrap().is_empty() {
+            assert_eq!(site.everything(), nothing, "{point}");
+            site.open().import(&all).await.unwrap();
+        } else {
+            // What the unit of the boot does.
+            site.open().restore().await.unwrap();
+        }
+        recovered(&site).await;
+        assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]), "{point}");
+        site.open().uninstall(&site.name, true).await.unwrap();
     }
 }
 

@@ -9,5 +9,6 @@
 )]
 
 mod kills;
+mod registry;
 mod site;
 mod verbs;

@@ -156,6 +156,29 @@ impl Site {
         Self { root, name, directory: Some(directory) }
     }
 
+    /// One whose containers are on a partition of their own, so small that a test can fill it.
+    pub(crate) fn on_a_partition(what: &str, megabytes: u32) -> Self {
+        let site = Self::new(what);
+        let (root, defaults) = (site.root.join("tpc"), site.root.join("tpc/.store/defaults.json"));
+        let text = fs::read_to_string(&defaults).unwrap();
+        let option = format!("size={megabytes}M");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(&root).status();
+        assert!(mounted.unwrap().success(), "a tmpfs cannot be mounted");
+        fs::create_dir(root.join(".store")).unwrap();
+        fs::write(defaults, text).unwrap();
+        site
+    }
+
+    /// Leaves so much room on that partition.
+    pub(crate) fn leave(&self, megabytes: u64) {
+        let filler = self.root.join("tpc/.filler");
+        let _ = fs::remove_file(&filler);
+        let space = rustix::fs::statvfs(self.root.join("tpc")).unwrap();
+        let rest = (space.f_bavail * space.f_frsize).saturating_sub(megabytes << 20);
+        let file = fs::File::create(&filler).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, rest).unwrap();
+    }
+
     /// One that another process made.
     pub(crate) fn at(root: &Path, name: &str) -> Self {
         Self { root: root.to_owned(), name: TpcName::parse(name).unwrap(), directory: None }
@@ -341,5 +364,7 @@ impl Drop for Site {
         for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
             let _ = fs::remove_dir(hierarchy.path().join(name));
         }
+        // Most are on none of their own.
+        let _ = Command::new("umount").arg(self.root.join("tpc")).stderr(Stdio::null()).status();
     }
 }

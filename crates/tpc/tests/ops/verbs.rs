@@ -1,11 +1,13 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use switchyard_core::tpc::{Asked, TpcName};
+use switchyard_tpc::fetch::Progress;
 use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, State};
 
 use crate::site::{Image, Nobody, ONE, Site, TWO, docker, running};
@@ -33,6 +35,38 @@ async fn a_container_is_installed_shown_and_uninstalled_with_its_data_kept() {
     site.install(&ONE).await.unwrap();
     site.open().uninstall(&site.name, true).await.unwrap();
     assert!(!site.volume("").exists());
+}
+
+/// How far it was told to be.
+#[derive(Default)]
+struct Told {
+    total: u64,
+    done: u64,
+}
+
+impl Progress for Told {
+    fn total(&mut self, bytes: Option<u64>) {
+        (self.total, self.done) = (bytes.unwrap_or_default(), 0);
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.done += bytes;
+    }
+
+    fn message(&mut self, _: &str) {}
+}
+
+#[tokio::test]
+async fn reading_an_archive_is_told_to_its_end_and_the_image_has_a_digest() {
+    let site = Site::new("told");
+    let (name, source) = (site.name.clone(), site.source(&ONE));
+    let request = InstallRequest { name, source, options: Options::default() };
+    let mut told = Told::default();
+    site.open().install(request, &mut told).await.unwrap();
+    let length = fs::metadata(site.archive(&ONE)).unwrap().len();
+    assert_eq!((told.total, told.done), (length, length));
+    let image = docker(&["inspect", "--format", "{{.Image}}", site.name.as_str()]);
+    assert_eq!(site.open().show(&site.name).await.unwrap().digest, Some(image));
 }
 
 #[tokio::test]
@@ -186,6 +220,120 @@ async fn a_writable_layer_is_saved_replaces_the_one_before_and_travels_in_an_exp
 }
 
 #[tokio::test]
+async fn an_import_takes_what_is_not_here_says_what_is_and_replaces_nothing() {
+    let site = Site::new("impo");
+    site.install(&ONE).await.unwrap();
+    let shared = site.root.join("tpc/.shared");
+    fs::write(shared.join("both"), "theirs").unwrap();
+    fs::write(shared.join("theirs"), "theirs").unwrap();
+    let all = site.root.join("all.tar");
+    let reports = site.open_as(true, true).export_all(&all).await.unwrap();
+    assert!(!reports[0].done && !all.exists(), "{reports:?}");
+    site.open().export_all(&all).await.unwrap();
+
+    let defaults = site.root.join("tpc/.store/defaults.json");
+    fs::write(&defaults, fs::read_to_string(&defaults).unwrap().replace("5%", "6%")).unwrap();
+    let error = site.open().import(&all).await.unwrap_err();
+    assert!(matches!(error, OpsError::NothingImported(_)), "{error}");
+    assert!(error.to_string().contains(site.name.as_str()), "{error}");
+
+    site.open().uninstall(&site.name, false).await.unwrap();
+    fs::write(site.volume("data"), "of an earlier one").unwrap();
+    let error = site.open().import(&all).await.unwrap_err();
+    assert!(matches!(error, OpsError::DataInTheWay(_)), "{error}");
+    assert_eq!(fs::read_to_string(site.volume("data")).unwrap(), "of an earlier one");
+    fs::remove_dir_all(site.volume("")).unwrap();
+
+    fs::write(shared.join("both"), "ours").unwrap();
+    fs::remove_file(shared.join("theirs")).unwrap();
+    let before = site.everything();
+    let planned = site.open_as(true, true).import(&all).await.unwrap();
+    assert!(planned.len() == 1 && !planned[0].done && planned[0].steps.len() > 3, "{planned:?}");
+    assert_eq!(site.everything(), before);
+    let reports = site.open().import(&all).await.unwrap();
+    let told = reports[0].messages.join("; ");
+    assert!(told.contains("both") && told.contains("defaults.json"), "{told}");
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let read = |name: &str| fs::read_to_string(shared.join(name)).unwrap();
+    assert_eq!((read("both"), read("theirs")), ("ours".to_owned(), "theirs".to_owned()));
+    assert!(fs::read_to_string(&defaults).unwrap().contains("6%"));
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+
+    // After a net-install there are no defaults.
+    site.open().uninstall(&site.name, true).await.unwrap();
+    fs::remove_file(&defaults).unwrap();
+    site.open().import(&all).await.unwrap();
+    assert!(fs::read_to_string(&defaults).unwrap().contains("5%"));
+}
+
+/// An archive of an image with so many layers.
+fn deep(site: &Site, layers: usize) -> PathBuf {
+    use sha2::{Digest as _, Sha256};
+    let from = site.root.join("deep");
+    fs::create_dir(&from).unwrap();
+    tar::Archive::new(fs::File::open(site.archive(&ONE)).unwrap()).unpack(&from).unwrap();
+    let json = |path: &str| -> Value { serde_json::from_slice(&fs::read(from.join(path)).unwrap()).unwrap() };
+    let manifest = json("manifest.json");
+    let mut config = json(manifest[0]["Config"].as_str().unwrap());
+    let base = fs::read(from.join(manifest[0]["Layers"][0].as_str().unwrap())).unwrap();
+    let path = site.root.join("deep.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    let put = |archive: &mut tar::Builder<_>, name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, content).unwrap();
+    };
+    let sum = |content: &[u8]| {
+        Sha256::digest(content).iter().fold(String::new(), |sum, byte| format!("{sum}{byte:02x}"))
+    };
+    let (mut names, mut sums) = (Vec::new(), Vec::new());
+    for number in 0..layers {
+        let layer = if number == 0 {
+            base.clone()
+        } else {
+            let mut layer = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            layer.append_data(&mut header, format!("layer-{number}"), &[][..]).unwrap();
+            layer.into_inner().unwrap()
+        };
+        let name = format!("{number}/layer.tar");
+        put(&mut archive, &name, &layer);
+        sums.push(format!("sha256:{}", sum(&layer)));
+        names.push(name);
+    }
+    config["rootfs"]["diff_ids"] = sums.into();
+    config.as_object_mut().unwrap().remove("history");
+    let config = config.to_string();
+    let name = format!("{}.json", sum(config.as_bytes()));
+    put(&mut archive, &name, config.as_bytes());
+    let manifest = serde_json::json!([{ "Config": name, "RepoTags": null, "Layers": names }]);
+    put(&mut archive, "manifest.json", manifest.to_string().as_bytes());
+    archive.into_inner().unwrap();
+    path
+}
+
+#[tokio::test]
+async fn one_that_can_have_no_more_layers_does_not_keep_the_others_from_being_saved() {
+    let (site, other) = (Site::new("deep"), "zz-other");
+    let install = |name: TpcName, source| {
+        let request = InstallRequest { name, source, options: Options::default() };
+        let mut tpcm = site.open();
+        async move { tpcm.install(request, &mut crate::site::Nobody).await.map(drop) }
+    };
+    install(site.name.clone(), Site::file(&deep(&site, 125))).await.unwrap();
+    let other = TpcName::parse(&format!("{}-{other}", site.name)).unwrap();
+    install(other.clone(), site.source(&ONE)).await.unwrap();
+    let error = site.open().save(&[]).await.unwrap_err();
+    assert!(matches!(&error, OpsError::NoLayersLeft(name) if *name == site.name), "{error}");
+    assert!(site.open().show(&other).await.unwrap().saved.is_some());
+    assert_eq!(site.running().as_deref(), Some("1"));
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+    site.open().uninstall(&other, true).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_older_state_of_another_image_is_kept_until_prune() {
     let site = Site::new("olde");
     site.install(&ONE).await.unwrap();
@@ -205,6 +353,59 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     let pruned = site.open().prune().await.unwrap();
     assert!(pruned.bytes > 0 && pruned.let_go.len() == 1, "{pruned:?}");
     assert!(site.open().verify().await.unwrap().problems.is_empty());
+}
+
+/// The partition holds 16 MiB more than what is asked for, for SONiC itself.
+#[tokio::test]
+async fn room_is_counted_before_anything_is_written() {
+    let site = Site::on_a_partition("room", 96);
+    site.archive(&TWO);
+    // Half of an image of 2 MB is no image.
+    site.leave(17);
+    let error = site.install(&ONE).await.unwrap_err();
+    let layers = site.root.join("tpc/.store/layers/sha256");
+    assert!(matches!(error, OpsError::Archive(_)), "{error}");
+    assert_eq!(fs::read_dir(layers).unwrap().count(), 0, "nothing was kept of it");
+    site.leave(60);
+    site.install(&ONE).await.unwrap();
+    docker(&["exec", site.name.as_str(), "/bin/dd", "if=/dev/urandom", "of=/written", "bs=1M", "count=8"]);
+    site.leave(30);
+    let before = site.everything();
+    let error = site.open().save(&[]).await.unwrap_err();
+    assert!(matches!(&error, OpsError::NoSpace { what, .. } if what.contains("writable layer")), "{error}");
+    assert_eq!(site.everything(), before);
+    site.leave(60);
+    site.open().save(&[]).await.unwrap();
+
+    // The version before has 8 MB on top, which are not kept if there is no room, and are no reason to fail.
+    site.leave(28);
+    let report = site.upgrade(&TWO).await.unwrap();
+    assert!(report.messages.iter().any(|message| message.contains("is not kept")), "{report:?}");
+    assert_eq!(site.running().as_deref(), Some("2"));
+    // Data for which there is no room stays where it is.
+    site.leave(60);
+    let before = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("before/large");
+    fs::write(&before, vec![1; 8 << 20]).unwrap();
+    site.leave(20);
+    let error = site.open().rollback(&site.name, false).await.unwrap_err();
+    assert!(matches!(error, OpsError::NoSpace { .. }), "{error}");
+    assert_eq!(site.running().as_deref(), Some("2"));
+    assert!(before.exists());
+}
+
+#[tokio::test]
+async fn a_new_version_that_fills_the_disk_makes_way_for_the_old_one_with_its_data() {
+    let site = Site::on_a_partition("fill", 96);
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let main = "dd if=/dev/zero of=/tpc/full bs=1M; trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    let fills = Image { version: "fills", main, ..TWO };
+    let error = site.upgrade(&fills).await.unwrap_err();
+    assert!(error.to_string().contains("No space left"), "{error}");
+    assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before);
 }
 
 #[tokio::test]

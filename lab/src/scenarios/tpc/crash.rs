@@ -154,8 +154,11 @@ fn upgrade(switch: &Switch) -> Result<()> {
 fn uninstall(switch: &Switch) -> Result<()> {
     tell(switch, || {
         let files = files(switch)?;
-        let after = || if switch.sh("tpcm show story")?.success() { one_runs(switch) } else { Ok(()) };
-        everywhere(switch, "uninstall story -y", &|| fresh(switch, &files), &after)
+        let after = || {
+            let there = switch.sh("tpcm show story")?.success();
+            if there { one_runs(switch) } else { switch.ok("[ ! -e /host/tpc/story ]").map(drop) }
+        };
+        everywhere(switch, "uninstall story --purge -y", &|| fresh(switch, &files), &after)
     })
 }
 

@@ -149,19 +149,39 @@ fn digest(switch: &Switch) -> Result<()> {
     })
 }
 
-/// On a partition of its own, with so much room and no more.
+/// What is set aside, in megabytes: more than an image twice, so that there is room for that and none for this.
+const DATA: u64 = 24;
+
+/// What tpcm leaves to SONiC, in megabytes.
+const SLACK: u64 = 16;
+
+/// On a partition of its own, with so much room and no more: from too little for the new image to more than enough for
+/// everything. There a version comes first that fills it all itself, and stays up.
 fn disk_full(switch: &Switch) -> Result<()> {
     let two = make_file(switch, "-k 4000", "2")?;
-    for megabytes in [3, 5, 7, 9, 11, 13, 15] {
+    let fills = "dd if=/dev/zero of=/tpc/full bs=1M 2> /dev/null; while :; do sleep 1; done";
+    let three = make_file(switch, &format!("-p '{fills}'"), "3")?;
+    let bytes: u64 = switch.ok(&format!("stat --format %s {two}"))?.trim().parse()?;
+    let image = bytes.div_ceil(1 << 20);
+    let (least, most) = (2 * image + SLACK, image + DATA + SLACK);
+    let mut outcomes = std::collections::BTreeSet::new();
+    for megabytes in (least - 4..most + 8).step_by(4) {
         let told = (|| {
-            switch.ok("mkdir -p /host/tpc && mount -t tmpfs -o size=64M tmpfs /host/tpc")?;
+            switch.ok("mkdir -p /host/tpc && mount -t tmpfs -o size=128M tmpfs /host/tpc")?;
             begin(switch, "")?;
+            switch.ok(&format!("head -c {DATA}M /dev/urandom > /host/tpc/story/large"))?;
             let used: u64 = switch.ok("df --output=used -k /host/tpc | tail -1")?.trim().parse()?;
             switch.ok(&format!("mount -o remount,size={}k /host/tpc", used + megabytes * 1024))?;
+            if megabytes > most {
+                no_space(switch, &three, megabytes)?;
+            }
             let output = switch.sh(&format!("tpcm upgrade story {two} -y"))?;
             if output.success() {
+                outcomes.insert("done");
                 return runs(switch, "story", "2");
             }
+            let aside = output.stderr.contains("aside");
+            outcomes.insert(if aside { "no room for the data" } else { "no room for the image" });
             ensure!(
                 output.status == code::NO_SPACE,
                 "with {megabytes} MB: {} {}",
@@ -171,10 +191,23 @@ fn disk_full(switch: &Switch) -> Result<()> {
             still(switch)
         })();
         let cleaned = switch.ok(
-            "mount -o remount,size=64M /host/tpc; tpcm uninstall story --purge -y; umount --lazy /host/tpc; true",
+            "mount -o remount,size=128M /host/tpc; tpcm uninstall story --purge -y; umount --lazy /host/tpc; true",
         );
         told?;
         cleaned?;
     }
+    ensure!(outcomes.len() == 3, "of image, data and neither, only this was met: {outcomes:?}");
     tell(switch, || Ok(()))
+}
+
+/// Upgrades to what fills the disk, which must fail for that and leave version 1.
+fn no_space(switch: &Switch, file: &str, megabytes: u64) -> Result<()> {
+    let output = switch.sh(&format!("tpcm upgrade story {file} -y"))?;
+    ensure!(
+        output.status == code::NO_SPACE,
+        "a version that fills {megabytes} MB: {} {}",
+        output.status,
+        output.stderr
+    );
+    still(switch)
 }

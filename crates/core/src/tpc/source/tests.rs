@@ -47,6 +47,16 @@ fn each_kind_of_source_is_told_by_its_text() {
 }
 
 #[test]
+fn what_is_shown_of_a_url_has_no_key_to_the_file_in_it() {
+    let source = plain("https://me@host:8443/a/i.tar?X-Amz-Signature=key").unwrap();
+    assert_eq!(source.shown(), "https://me@host:8443/a/i.tar");
+    for text in ["http://h/i.tar", "scp://u@h/what?.tar", "/media/usb/what?.tar", "nginx:1.27"] {
+        let source = plain(text).unwrap();
+        assert_eq!(source.shown(), source.to_string());
+    }
+}
+
+#[test]
 fn an_ssh_file_says_the_same_by_options_and_by_url() {
     let by_options = Source::parse("/images/a b.tar", &ssh(Protocol::Scp)).unwrap();
     assert_eq!(by_options, plain("scp://admin@files.example.com:22/images/a%20b.tar").unwrap());

@@ -1,5 +1,7 @@
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::time::{Duration, SystemTime};
 
+use super::copy::copy_at;
 use super::*;
 
 fn tree() -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -32,7 +34,7 @@ fn a_copy_is_the_same_and_follows_no_link() {
 fn a_second_copy_brings_what_has_changed_and_takes_away_what_is_gone() {
     let (_root, from, to) = tree();
     let mut copied = Copied::default();
-    copy(&from, &to, &mut copied).unwrap();
+    copy_at(&from, &to, &mut copied, later()).unwrap();
     let untouched = fs::metadata(to.join("run")).unwrap().ino();
     fs::write(from.join("a/b/data"), "two").unwrap();
     fs::write(from.join("new"), "new").unwrap();
@@ -55,13 +57,112 @@ fn a_second_copy_brings_what_has_changed_and_takes_away_what_is_gone() {
 fn a_file_that_was_changed_and_given_its_old_time_back_is_copied_again() {
     let (_root, from, to) = tree();
     let mut copied = Copied::default();
-    copy(&from, &to, &mut copied).unwrap();
+    copy_at(&from, &to, &mut copied, later()).unwrap();
     let file = File::options().write(true).open(from.join("a/b/data")).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     (&file).write_all(b"two").unwrap();
     file.set_modified(modified).unwrap();
     copy(&from, &to, &mut copied).unwrap();
     assert_eq!(read(&to.join("a/b/data")), "two");
+}
+
+/// When everything that there is now has long settled.
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_mins(1)
+}
+
+#[test]
+fn a_file_that_changed_just_before_is_copied_again_though_nothing_of_it_seems_changed() {
+    // As a store into a page that is dirty already, or a write in the same tick of the clock, leaves it.
+    let unseen_change = |when: SystemTime| {
+        let (_root, from, to) = tree();
+        let mut copied = Copied::default();
+        copy_at(&from, &to, &mut copied, when).unwrap();
+        fs::write(to.join("a/b/data"), "old").unwrap();
+        copy_at(&from, &to, &mut copied, when).unwrap();
+        read(&to.join("a/b/data"))
+    };
+    assert_eq!(unseen_change(SystemTime::now()), "one");
+    assert_eq!(unseen_change(later()), "old", "what has settled is not copied twice");
+}
+
+#[test]
+fn attributes_and_several_names_of_one_file_are_kept() {
+    use rustix::fs::{XattrFlags, lgetxattr, lremovexattr, lsetxattr};
+    let (_root, from, to) = tree();
+    // Version 2, one permitted capability.
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let set = |path: &str, name: &str, value: &[u8]| {
+        lsetxattr(from.join(path), name, value, XattrFlags::empty()).unwrap();
+    };
+    set("run", "security.capability", &capability);
+    set("a", "user.note", b"of a directory");
+    set("link", "trusted.note", b"of a link");
+    fs::hard_link(from.join("a/b/data"), from.join("second")).unwrap();
+    let get = |path: &str, name: &str| {
+        let mut value = [0; 64];
+        lgetxattr(to.join(path), name, &mut value[..]).map(|length| value[..length].to_vec())
+    };
+    let mut copied = Copied::default();
+    for _ in 0..2 {
+        copy_at(&from, &to, &mut copied, later()).unwrap();
+        assert_eq!(get("run", "security.capability").unwrap(), capability);
+        assert_eq!(get("a", "user.note").unwrap(), b"of a directory");
+        assert_eq!(get("link", "trusted.note").unwrap(), b"of a link");
+        let number = |path: &str| fs::metadata(to.join(path)).unwrap().ino();
+        assert_eq!(number("a/b/data"), number("second"));
+    }
+    lremovexattr(from.join("a"), "user.note").unwrap();
+    fs::remove_file(from.join("second")).unwrap();
+    fs::write(from.join("second"), "own").unwrap();
+    copy_at(&from, &to, &mut copied, later()).unwrap();
+    assert!(get("a", "user.note").is_err());
+    assert_eq!((read(&to.join("a/b/data")), read(&to.join("second"))), ("one".into(), "own".into()));
+}
+
+#[test]
+fn holes_stay_holes() {
+    let (_root, from, to) = tree();
+    let file = File::create(from.join("sparse")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"end", (64 << 20) - 3).unwrap();
+    copy(&from, &to, &mut Copied::default()).unwrap();
+    let copied = fs::metadata(to.join("sparse")).unwrap();
+    assert!(copied.len() == 64 << 20 && copied.blocks() < 1024, "{} blocks", copied.blocks());
+    assert!(fs::read(to.join("sparse")).unwrap().ends_with(b"end"));
+    assert!(size(&from) < 1 << 20 && size(&to) <= size(&from) + 8192);
+}
+
+/// What is copied while a container runs comes back as its `/tpc`: nothing of the switch's own may be in it.
+#[test]
+fn what_comes_and_goes_during_a_copy_neither_stops_it_nor_leads_it_out() {
+    let (root, from, to) = tree();
+    let outside = root.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "of the switch").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(order) {
+                fs::create_dir(from.join("swapped")).unwrap();
+                fs::write(from.join("swapped/own"), "own").unwrap();
+                fs::remove_dir_all(from.join("swapped")).unwrap();
+                symlink(&outside, from.join("swapped")).unwrap();
+                fs::remove_file(from.join("swapped")).unwrap();
+            }
+        });
+        for _ in 0..300 {
+            let result = copy(&from, &to, &mut Copied::default());
+            let led_out = to.join("swapped").is_dir()
+                && !to.join("swapped").is_symlink()
+                && to.join("swapped/secret").exists();
+            over.store(result.is_err() || led_out, order);
+            assert!(!led_out, "the copy has a file from outside");
+            result.unwrap();
+        }
+        over.store(true, order);
+    });
 }
 
 #[test]

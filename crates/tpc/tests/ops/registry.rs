@@ -1,0 +1,96 @@
+//! A real registry, from which an installation is killed while the engine has what it pulled.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use switchyard_core::tpc::{Source, SshOptions};
+use switchyard_tpc::ops::{InstallRequest, Options, SourceRequest};
+use tempfile::TempDir;
+
+use crate::kills::killed;
+use crate::site::{Nobody, ONE, Site, docker};
+
+/// Longer than a busy machine takes.
+const START_TIME_MAX: Duration = Duration::from_secs(30);
+
+struct Registry {
+    process: Child,
+    address: String,
+    _store: TempDir,
+}
+
+impl Registry {
+    fn start() -> Self {
+        let store = tempfile::tempdir().unwrap();
+        // Free a moment ago, and nobody else on this machine asks for it by number.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let config = store.path().join("config.yml");
+        let root = store.path().join("store");
+        // JSON is YAML too.
+        let text = format!(
+            r#"{{"version": 0.1, "log": {{"level": "error"}}, "http": {{"addr": {address:?}}},
+                "storage": {{"filesystem": {{"rootdirectory": "{}"}}}}}}"#,
+            root.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is not installed: apt-get install docker-registry");
+        let begin = Instant::now();
+        while TcpStream::connect(&address).is_err() {
+            assert!(begin.elapsed() < START_TIME_MAX, "the registry does not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, address, _store: store }
+    }
+
+    /// Publishes a site's image; the engine does not keep it.
+    fn publish(&self, site: &Site) -> String {
+        let name = format!("{}/{}:1", self.address, site.name);
+        docker(&["load", "--quiet", "--input", site.archive(&ONE).to_str().unwrap()]);
+        let local = format!("{}:1", site.name);
+        docker(&["tag", &local, &name]);
+        docker(&["push", "--quiet", &name]);
+        docker(&["rmi", &local, &name]);
+        name
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[tokio::test]
+async fn what_was_pulled_goes_with_an_installation_that_was_killed() {
+    let (registry, site) = (Registry::start(), Site::new("pull"));
+    let name = registry.publish(&site);
+    std::fs::write(site.root.join("reference"), &name).unwrap();
+    drop(site.open());
+    std::fs::write(site.root.join("tpc/.store/lock"), "").unwrap();
+    let nothing = site.everything();
+    assert!(killed(&site, "install-reference", "pull:after"), "it was not pulled");
+    assert_ne!(site.everything(), nothing, "the engine has it now");
+    site.open().recover().await.unwrap();
+    assert_eq!(site.everything(), nothing);
+
+    install(&site).await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let images: Vec<_> = site.everything().into_keys().filter(|name| name.starts_with("image ")).collect();
+    assert_eq!(images, [format!("image tpc/{}:latest", site.name)]);
+}
+
+/// Installs what the site has a reference to.
+pub(crate) async fn install(site: &Site) -> Result<(), switchyard_tpc::ops::OpsError> {
+    let reference = std::fs::read_to_string(site.root.join("reference")).unwrap();
+    let source = SourceRequest::new(Source::parse(&reference, &SshOptions::default()).unwrap());
+    let request = InstallRequest { name: site.name.clone(), source, options: Options::default() };
+    site.open().install(request, &mut Nobody).await.map(drop)
+}
