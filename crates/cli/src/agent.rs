@@ -12,3 +12,10 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
     })?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Where a test can have it die.
+pub(crate) fn list_fail_points() {
+    for point in switchyard_agent::fail_points() {
+        crate::output::line(&point);
+    }
+}

@@ -60,7 +60,11 @@ pub(crate) enum Applet {
         after_help = "systemd runs it; by hand it does the same until SIGTERM, with its log on standard error where \
         there is no syslog.\n\nIts numbers are in /etc/sonic/remote_ctr.config.json."
     )]
-    Agent,
+    Agent {
+        /// Only list where SWITCHYARD_AGENT_FAIL makes it die
+        #[arg(long, hide = true)]
+        fail_points: bool,
+    },
     /// Check what joining a cluster needs, and say what is missing
     #[cfg(feature = "kubernetes")]
     #[command(after_help = "Examples:\n  switchyard doctor\n  switchyard doctor -o json\n\n\

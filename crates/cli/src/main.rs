@@ -90,7 +90,11 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
         Applet::Config(args) => config::main(&args),
         Applet::Show(args) => show::main(&args),
         #[cfg(feature = "kubernetes")]
-        Applet::Agent => agent::main(),
+        Applet::Agent { fail_points: true } => {
+            agent::list_fail_points();
+            Ok(ExitCode::SUCCESS)
+        }
+        Applet::Agent { fail_points: false } => agent::main(),
         #[cfg(feature = "kubernetes")]
         Applet::Doctor { output } => doctor::main(output),
         Applet::Gate(args) => inside::gate(&args),

@@ -66,6 +66,21 @@ pub enum AgentStep {
     BringDown(Reason),
 }
 
+impl AgentStep {
+    /// One of each kind.
+    pub const KINDS: [Self; 3] =
+        [Self::Label(true), Self::RestartUnit(Reason::PodKnocks), Self::BringDown(Reason::UnitStopped)];
+
+    /// Its name, for whoever wants to see the daemon die at it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Label(_) => "label",
+            Self::RestartUnit(_) => "restart_unit",
+            Self::BringDown(_) => "bring_down",
+        }
+    }
+}
+
 /// How long after the end of its unit a start that was cut short may still take effect.
 const STRAGGLER: Duration = Duration::from_secs(5);
 

@@ -39,6 +39,20 @@ pub enum Care {
     GiveUp,
 }
 
+impl Care {
+    /// One of each kind that is something to do.
+    pub const DEEDS: [Self; 2] = [Self::RanWell, Self::GiveUp];
+
+    /// Its name, for whoever wants to see the daemon die at it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Nothing(_) => "nothing",
+            Self::RanWell => "ran_well",
+            Self::GiveUp => "give_up",
+        }
+    }
+}
+
 /// The word on the pod in charge.
 pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
     match pod.health {

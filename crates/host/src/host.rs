@@ -321,13 +321,16 @@ impl Host {
 
     /// Asks for the feature's node label, or for its absence.
     pub fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), HostError> {
-        let name = format!("{feature}_enabled");
-        let value = if wanted { "true" } else { "false" };
         // An unchanged label would still wake everybody who listens.
-        if self.switch.label(&name)?.as_deref() != Some(value) {
-            self.switch.set_label(&name, value)?;
+        if !self.is_labelled(feature, wanted)? {
+            self.switch.set_label(&label_name(feature), label_value(wanted))?;
         }
         Ok(())
+    }
+
+    /// Whether the label, or its absence, is asked for already.
+    pub fn is_labelled(&mut self, feature: &FeatureName, wanted: bool) -> Result<bool, HostError> {
+        Ok(self.switch.label(&label_name(feature))?.as_deref() == Some(label_value(wanted)))
     }
 
     fn tell(&self, verb: &'static str, before: &View, after: &FeatureState, reason: Reason) {
@@ -352,6 +355,14 @@ async fn takes_others(instance: &Instance) -> bool {
             true
         }
     }
+}
+
+fn label_name(feature: &FeatureName) -> String {
+    format!("{feature}_enabled")
+}
+
+fn label_value(wanted: bool) -> &'static str {
+    if wanted { "true" } else { "false" }
 }
 
 /// What a row says, whenever it was written.

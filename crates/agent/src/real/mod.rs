@@ -2,19 +2,21 @@
 //! takes long is done beside the loop.
 
 mod clock;
+mod fail;
 mod native;
 mod notify;
 mod server;
 mod sources;
 
+pub use fail::fail_points;
 pub use native::{tag_beside, take_home};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use switchyard_core::{
-    Cause, ContainerId, CurrentOwner, FeatureName, Instance, Local, Phase, Reason, RemoteState, Scope,
-    SetOwner, Unit, Version, View, instances_of, stop,
+    AgentStep, Care, Cause, ContainerId, CurrentOwner, FeatureName, Instance, Local, Phase, Reason,
+    RemoteState, Scope, SetOwner, Unit, Version, View, instances_of, stop,
 };
 use switchyard_host::{Host, How, TrackLock};
 use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
@@ -309,14 +311,24 @@ impl World for Real {
     }
 
     fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), Trouble> {
-        self.host.label(feature, wanted).map_err(trouble)
+        if self.host.is_labelled(feature, wanted).map_err(trouble)? {
+            return Ok(());
+        }
+        let step = AgentStep::Label(wanted).word();
+        fail::before(step);
+        self.host.label(feature, wanted).map_err(trouble)?;
+        fail::after(step);
+        Ok(())
     }
 
     fn restart(&mut self, instance: &Instance, reason: Reason) {
         info!(feature = %instance, "restarting its unit: {reason}");
         let (units, queue, instance) = (self.units.clone(), self.queue.clone(), instance.clone());
+        let step = AgentStep::RestartUnit(reason).word();
+        fail::before(step);
         tokio::spawn(async move {
             let outcome = restart(&units, &instance).await;
+            fail::after(step);
             let _ = queue.send(Event::Restarted(instance, outcome).into()).await;
         });
     }
@@ -324,7 +336,10 @@ impl World for Real {
     async fn bring_down(&mut self, instance: &Instance, reason: Reason) -> Result<(), Trouble> {
         info!(feature = %instance, "bringing down what is left of it: {reason}");
         let decide = |view: &View| Ok(stop(view));
+        let step = AgentStep::BringDown(reason).word();
+        fail::before(step);
         self.host.carry_out("agent", instance, How::default(), decide).await.map_err(trouble)?;
+        fail::after(step);
         Ok(())
     }
 
@@ -334,12 +349,18 @@ impl World for Real {
 
     fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
         let now = record::moment().map_err(trouble)?;
+        fail::before(Care::GiveUp.word());
         record::change(&self.host.paths, instance, |record| record.left(version, Cause::Failed, now))
-            .map_err(trouble)
+            .map_err(trouble)?;
+        fail::after(Care::GiveUp.word());
+        Ok(())
     }
 
     fn ran_well(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
-        record::change(&self.host.paths, instance, |record| record.ran_well(version)).map_err(trouble)
+        fail::before(Care::RanWell.word());
+        record::change(&self.host.paths, instance, |record| record.ran_well(version)).map_err(trouble)?;
+        fail::after(Care::RanWell.word());
+        Ok(())
     }
 
     fn go_native(&mut self, instance: &Instance, pod: &ContainerId) {

@@ -56,6 +56,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "killed: the agent before and after each thing that it does in a switchover, a fallback and a way home",
+        switch: SwitchKind::InCluster,
+        long: true,
+        run: |switch| {
+            with_mortal_agent(switch, |member| {
+                TIERS.into_iter().try_for_each(|feature| at_fail_points(member, feature))
+            })
+        },
+    },
+    Scenario {
         name: "killed: the agent at every step of leaving and of joining, and each ends left and joined",
         switch: SwitchKind::InCluster,
         long: true,
@@ -68,10 +78,17 @@ fn with_mortal_agent(switch: &Switch, story: impl FnOnce(&Member<'_>) -> Result<
     let knobs =
         KNOBS.replace("\"revert_to_local_on_wait_seconds\": 6", "\"revert_to_local_on_wait_seconds\": 2");
     with_knobs(switch, &knobs, |member| {
-        switch.drop_in("ctrmgrd.service", "[Service]\nRestartSec=100ms\n")?;
+        // The agent dies where it is told to in one life only, or it would never get past that place.
+        let mortal = format!(
+            "[Service]\nRestartSec=100ms\nEnvironmentFile=-{FAIL}\nExecStartPost=/bin/rm -f {FAIL}\n"
+        );
+        switch.drop_in("ctrmgrd.service", &mortal)?;
         story(member)
     })
 }
+
+/// Says to the next life of the agent where it dies.
+const FAIL: &str = "/run/agent-fail";
 
 /// What can be seen at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +242,56 @@ fn on_the_way_home(member: &Member<'_>, feature: &str) -> Result<()> {
         member.row_becomes(feature, "local none up false")?;
         member.tell_gap(feature, &format!("on a way home whose agent was killed at {moment:?}"))?;
         ensure!(member.runs(feature)? == "1", "the payload began {} times", member.runs(feature)?);
+        member.pod_is_gone(feature)?;
+    }
+    Ok(())
+}
+
+/// Each place at which the agent can die while it does this, by its own list.
+fn fail_points(member: &Member<'_>, steps: &[&str]) -> Result<Vec<String>> {
+    let listed = member.switch.ok("switchyard agent --fail-points")?;
+    let is_of_these = |point: &&str| steps.iter().any(|step| point.split(':').next() == Some(step));
+    let points: Vec<_> = listed.lines().filter(is_of_these).map(str::to_owned).collect();
+    ensure!(points.len() == 2 * steps.len(), "of {steps:?} the agent knows only {points:?}");
+    Ok(points)
+}
+
+/// Lets something happen to an agent that dies there.
+fn dies_at(member: &Member<'_>, point: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let switch = member.switch;
+    let since = switch.now()?;
+    switch.ok(&format!("echo SWITCHYARD_AGENT_FAIL={point} > {FAIL} && systemctl restart ctrmgrd"))?;
+    act()?;
+    switch.wait_until(&format!("the agent died at {point}, and another runs"), SOON, || {
+        let log = switch.journal_of(&since, "--identifier=switchyard")?;
+        let state = switch.ok("systemctl is-active ctrmgrd || true")?;
+        Ok(log.contains(&format!("killed at {point}")) && state == "active")
+    })
+}
+
+fn at_fail_points(member: &Member<'_>, feature: &str) -> Result<()> {
+    for point in fail_points(member, &["label", "restart_unit"])? {
+        member.deliver(&Delivery::of(feature, NEWER))?;
+        dies_at(member, &point, || member.owner(feature, "kube"))?;
+        member.is_run_by_pod(feature, NEWER)?;
+        member.tell_gap(feature, &format!("in a switchover whose agent died at {point}"))?;
+        dies_at(member, &point, || member.owner(feature, "local"))?;
+        member.is_run_locally(feature, LOCAL)?;
+        member.row_becomes(feature, "local none up false")?;
+        member.tell_gap(feature, &format!("on a way home whose agent died at {point}"))?;
+        member.pod_is_gone(feature)?;
+    }
+    for point in fail_points(member, &["give_up", "restart_unit"])? {
+        let never = vec!["sh", "-c", "exit 1"];
+        member.deliver(&Delivery { ready: Some(never), ..Delivery::of(feature, NEWER) })?;
+        member.switch.ok(&format!("system service accept {feature} {NEWER}"))?;
+        member.owner(feature, "kube")?;
+        member.serves_as(feature, &format!("version={NEWER} owner=-"))?;
+        dies_at(member, &point, || Ok(()))?;
+        member.is_run_locally(feature, LOCAL)?;
+        member.tell_gap(feature, &format!("in a fallback whose agent died at {point}"))?;
+        member.owner(feature, "local")?;
+        member.row_becomes(feature, "local none up false")?;
         member.pod_is_gone(feature)?;
     }
     Ok(())
