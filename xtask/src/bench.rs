@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     switch.copy_in(&program.to_string_lossy(), "/usr/local/bin/lab-bench")?;
     let figures = switch.ok("lab-bench")?;
     print(&serde_json::from_str(&figures).context("lab-bench printed no JSON")?)?;
+    bench_tpc::down_time(switch)?;
     in_cluster()?;
     bench_tpc::run()?;
     Ok(ExitCode::SUCCESS)

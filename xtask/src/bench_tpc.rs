@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use switchyard_lab::Switch;
 use switchyard_lab::machine::Machine;
 
 use crate::deb;
@@ -14,6 +15,43 @@ use crate::deb;
 const ROUNDS: &str = "10";
 
 const MEMORY_GOAL_KIB: u64 = 64 * 1024;
+
+/// A good upgrade without hooks, and beside it the same container stopped and started by hand.
+const DOWN: &str = r#"set -e
+for version in 1 2; do
+  /usr/lib/lab/make-tpc bench $version
+  docker save --output /root/bench-$version.tar bench:$version
+done
+docker run --detach --name by-hand --net=host bench:1 > /dev/null
+docker rmi bench:2 > /dev/null
+tpcm install bench /root/bench-1.tar -y > /dev/null
+for round in $(seq 10); do
+  before=$(date +%s%N)
+  docker stop by-hand > /dev/null && docker start by-hand > /dev/null
+  hand=$((($(date +%s%N) - before) / 1000))
+  ours=$(tpcm upgrade bench /root/bench-$((round % 2 + 1)).tar --skip_data -y -o json | jq .down_milliseconds)
+  echo "$hand $ours"
+done
+tpcm uninstall bench --purge -y > /dev/null
+docker rm --force by-hand > /dev/null; docker rmi bench:1 > /dev/null; rm /root/bench-*.tar"#;
+
+/// How long a container is down in an upgrade, as a ratio to docker stop and start.
+pub(crate) fn down_time(switch: &Switch) -> Result<()> {
+    let mut ratios = Vec::new();
+    for line in switch.ok(DOWN)?.lines() {
+        let (hand, ours) = line.split_once(' ').context("two numbers were expected")?;
+        ratios.push(ours.parse::<f64>()? * 1000.0 / hand.parse::<f64>()?);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let at = |index: usize| ratios.get(index).copied().unwrap_or(f64::NAN);
+    println!(
+        "\n{} upgrades of a third-party container: down / docker stop and start: median {:.3}, worst {:.3} (goal: <= 1.2)",
+        ratios.len(),
+        at(ratios.len() / 2),
+        at(ratios.len().saturating_sub(1))
+    );
+    Ok(())
+}
 
 pub(crate) fn run() -> Result<()> {
     Machine::prepare()?;
