@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use switchyard_core::tpc::TpcName;
+use switchyard_engine::Executed;
 
 use super::execute::Live;
 use super::journal::Entry;
@@ -55,7 +56,12 @@ impl<S: Services> Tpcm<S> {
         let time = Duration::from_secs(self.defaults.hook_time.unwrap_or(HOOK_TIME));
         live.progress.message(&format!("running {hook}"));
         let path = format!("/tpc/{hook}");
-        let ran = self.engine.execute(name.as_str(), &["/bin/sh", &path], time).await?;
+        let command = ["/bin/sh", &path];
+        let mut ran = self.engine.execute(name.as_str(), &command, time).await?;
+        if never_began(&ran) {
+            tracing::warn!("{name}: {hook} could not be started and is tried once more: {}", ran.output);
+            ran = self.engine.execute(name.as_str(), &command, time).await?;
+        }
         let output = last_lines(&ran.output);
         if !output.is_empty() {
             tracing::info!("{name}: {hook} said: {output}");
@@ -101,6 +107,11 @@ impl<S: Services> Tpcm<S> {
     }
 }
 
+/// Whether the runtime could not start the command at all, which happens on a busy machine: nothing of it ran.
+fn never_began(ran: &Executed) -> bool {
+    ran.code == Some(126) && ran.output.starts_with("OCI runtime exec failed")
+}
+
 /// The end of what a hook said: whole lines, so many bytes at most. It is printed, and a container must not be able to
 /// move the cursor with it.
 fn last_lines(output: &str) -> String {
@@ -139,6 +150,16 @@ mod tests {
         header.set_cksum();
         tar.append_data(&mut header, "state", &b"12345"[..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn a_command_that_never_began_is_told_from_one_that_cannot_be_run() {
+        let ran = |code, output: &str| Executed { code, output: output.to_owned() };
+        let busy = "OCI runtime exec failed: exec failed: unable to start container process: error writing config to \
+                    pipe: write init-p: broken pipe: unknown";
+        assert!(never_began(&ran(Some(126), busy)));
+        assert!(!never_began(&ran(Some(126), "/tpc/hook/post.sh: line 2: ./tool: Permission denied")));
+        assert!(!never_began(&ran(Some(4), busy)) && !never_began(&ran(None, "")));
     }
 
     #[test]
