@@ -24,6 +24,8 @@ pub(super) struct Run {
     /// When it began, by the wall clock as it goes now. The stamp that systemd took is of the clock as it went then, which
     /// after a boot may have been years off.
     began: Timestamp,
+    /// When it was looked at.
+    seen: Timestamp,
 }
 
 impl Run {
@@ -32,7 +34,7 @@ impl Run {
         let id = status.since_monotonic;
         let ago = SignedDuration::try_from(monotonic.saturating_sub(Duration::from_micros(id))).ok()?;
         let began = wall.checked_sub(ago).ok()?;
-        (status.unit() == Unit::Active).then_some(Self { id, began })
+        (status.unit() == Unit::Active).then_some(Self { id, began, seen: wall })
     }
 }
 
@@ -68,9 +70,17 @@ impl Kubelet {
     fn look(&mut self) {
         self.since = match (self.ready_run(), self.since) {
             (Some(run), Some((id, since))) if id == run.id => Some((id, since)),
-            (Some(run), _) => Some((run.id, Instant::now())),
+            (Some(run), _) => Some((run.id, self.ready_since(run))),
             (None, _) => None,
         };
+    }
+
+    /// It was Ready when it said so, however much later somebody looks for the first time.
+    fn ready_since(&self, run: Run) -> Instant {
+        let now = Instant::now();
+        let said = self.heartbeat.map(|at| run.seen.duration_since(at));
+        let ago = said.and_then(|ago| Duration::try_from(ago).ok()).unwrap_or_default();
+        now.checked_sub(ago.min(SETTLED)).unwrap_or(now)
     }
 
     /// The run that has said by itself that it is Ready. The cluster's stamps are whole seconds.
@@ -161,11 +171,11 @@ mod tests {
     async fn labels_wait_until_a_kubelet_has_been_ready_for_a_while() {
         let mut kubelet = Kubelet::default();
         kubelet.runs(run());
-        kubelet.node_seen(&node(true, "2026-01-01T12:00:11Z"));
+        kubelet.node_seen(&node(true, "2026-01-01T12:01:11Z"));
         assert_eq!(kubelet.settles_in(), Some(SETTLED));
         tokio::time::advance(Duration::from_secs(6)).await;
         kubelet.runs(run());
-        kubelet.node_seen(&node(true, "2026-01-01T12:00:21Z"));
+        kubelet.node_seen(&node(true, "2026-01-01T12:01:21Z"));
         assert_eq!(kubelet.settles_in(), Some(Duration::from_secs(4)), "the same one goes on");
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(kubelet.settles_in(), Some(Duration::ZERO));
@@ -174,5 +184,16 @@ mod tests {
         assert_eq!(kubelet.settles_in(), Some(SETTLED), "another one begins anew");
         kubelet.node_gone();
         assert_eq!(kubelet.settles_in(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_comes_later_need_not_wait_again() {
+        let mut kubelet = Kubelet::default();
+        kubelet.runs(run());
+        kubelet.node_seen(&node(true, "2026-01-01T12:01:05Z"));
+        assert_eq!(kubelet.settles_in(), Some(Duration::from_millis(4300)), "it said so 5.7 s before");
+        kubelet.node_gone();
+        kubelet.node_seen(&node(true, "2026-01-01T12:00:20Z"));
+        assert_eq!(kubelet.settles_in(), Some(Duration::ZERO));
     }
 }
