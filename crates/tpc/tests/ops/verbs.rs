@@ -103,10 +103,13 @@ async fn an_upgrade_that_fails_in_any_way_leaves_the_old_version_with_its_data()
     let before = site.everything();
     let spoils = "echo spoilt > /tpc/data; exit 3";
     let dies = Image { version: "dies", main: spoils, ..TWO };
+    // Amid its hook, which is killed with it.
+    let dies_later = Image { version: "later", main: "sleep 0.5; exit 5", post: "sleep 2", ..TWO };
     let hangs = Image { version: "hangs", post: "sleep 60", ..TWO };
     let refuses = Image { version: "refuses", post: "echo no; exit 4", ..TWO };
     for (image, words) in [
         (dies, "exit code 3"),
+        (dies_later, "exit code 5"),
         (hangs, "did not end within 3 s"),
         (refuses, "failed with exit code 4; it said: no"),
     ] {
