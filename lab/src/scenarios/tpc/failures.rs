@@ -9,11 +9,11 @@ use crate::servers::Servers;
 use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    long_story("tpcm: an upgrade whose image does not start leaves the old version running", does_not_start),
-    long_story("tpcm: an upgrade whose hook fails or hangs leaves the old version running", hooks),
-    long_story("tpcm: an upgrade whose new version rewrites its data and dies leaves the old data", rewrites),
-    long_story("tpcm: a download that is cut goes on where it was, or leaves the old version running", cut),
-    long_story("tpcm: an upgrade with a wrong digest leaves the old version running", digest),
+    story("tpcm: an upgrade whose image does not start leaves the old version running", does_not_start),
+    story("tpcm: an upgrade whose hook fails or hangs leaves the old version running", hooks),
+    story("tpcm: an upgrade whose new version rewrites its data and dies leaves the old data", rewrites),
+    story("tpcm: a download that is cut goes on where it was, or leaves the old version running", cut),
+    story("tpcm: an upgrade with a wrong digest leaves the old version running", digest),
     long_story("tpcm: a download that is cut at any tenth leaves the old version running", cut_everywhere),
     long_story("tpcm: a disk that fills at any write leaves the old version running", disk_full),
 ];

@@ -4,20 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{clean, code, long_story, make_file, refused, runs, show, story, tell, tpcm};
+use super::{clean, code, make_file, refused, runs, show, story, tell, tpcm};
 use crate::command;
 use crate::machine::docker;
 use crate::scenario::Scenario;
 use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    long_story(
-        "tpcm: case 13, an ONIE net-install removes all, and import brings back what was exported",
-        onie,
-    ),
+    story("tpcm: case 13, an ONIE net-install removes all, and import brings back what was exported", onie),
     story("tpcm: save keeps the writable layer, once, when the next boot is another image", save),
     story("tpcm: one container is exported as an archive that docker loads", export_one),
-    long_story("tpcm: case 12, containers move to another SONiC image and back with their data", other_image),
+    story("tpcm: case 12, containers move to another SONiC image and back with their data", other_image),
 ];
 
 const SOON: Duration = Duration::from_mins(1);

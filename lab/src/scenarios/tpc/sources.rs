@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{code, long_story, make, make_file, refused, runs, show, story, tell, tell_with, tpcm};
+use super::{code, make, make_file, refused, runs, show, story, tell, tell_with, tpcm};
 use crate::command;
 use crate::machine::Machine;
 use crate::scenario::Scenario;
@@ -11,8 +11,8 @@ use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 2, installs from an http and an https server", web),
-    long_story("tpcm: case 3, installs from a remote server by scp", scp),
-    long_story("tpcm: case 4, installs from a remote server by sftp", sftp),
+    story("tpcm: case 3, installs from a remote server by scp", scp),
+    story("tpcm: case 4, installs from a remote server by sftp", sftp),
     story("tpcm: case 5, installs from a local path, in every form, told apart by content", media),
     story("tpcm: case 6, installs from a registry, with and without login", registry),
 ];
