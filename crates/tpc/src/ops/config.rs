@@ -153,12 +153,13 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// One look. Without the lock it tells whether there is anything to do, since most changes of the rows are our own.
+    /// One look. All but the first, which waits for the installation that it was started by, tell without the lock whether
+    /// there is anything to do: most changes of the rows are our own.
     async fn follow(&mut self, rows: Rows, said: &mut BTreeSet<String>) -> Result<(), OpsError> {
         let Some(opened) = self.databases() else { return Ok(()) };
         let idle = |judged: Result<Option<Wish>, OpsError>| matches!(judged, Ok(None));
-        let nothing_to_do =
-            opened?.tpc_configs()?.iter().all(|(key, fields)| idle(self.judge(rows, key, fields)));
+        let nothing_to_do = rows == Rows::ThatDiffer
+            && opened?.tpc_configs()?.iter().all(|(key, fields)| idle(self.judge(rows, key, fields)));
         if nothing_to_do {
             said.clear();
             self.put_vrf_right();
