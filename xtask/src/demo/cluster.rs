@@ -83,6 +83,7 @@ const CHAPTERS: [Chapter; 6] = [
     }),
     ("The switch reboots without the cluster: its local image runs", |stage| {
         let switch = stage.first()?;
+        show(switch, "sudo config save -y")?;
         switch.reboot(Boot::Cold)?;
         stage.is_run_by("local", "1.0.0")?;
         show(switch, &format!("system service explain {FEATURE}"))
