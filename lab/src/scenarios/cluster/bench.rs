@@ -39,7 +39,7 @@ fn measure(member: &Member<'_>) -> Result<Value> {
             member.switch.payload(FEATURE, "crash 3")?;
             member.is_run_locally(FEATURE, LOCAL)
         })?);
-        member.switch.ok(&format!("system service accept {FEATURE}"))?;
+        member.switch.ok(&format!("system service accept {FEATURE} {NEWER}"))?;
         member.is_run_by_pod(FEATURE, NEWER)?;
         home.push(gap(member, || {
             member.owner(FEATURE, "local")?;

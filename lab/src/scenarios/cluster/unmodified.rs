@@ -41,7 +41,7 @@ fn lives(member: &Member<'_>) -> Result<()> {
     member.switch.payload(FEATURE, "crash 3")?;
     member.is_run_locally(FEATURE, LOCAL)?;
     member.tell_gap(FEATURE, "until the local image was back for such a pod that crashed")?;
-    member.switch.ok("system service accept snmp")?;
+    member.switch.ok(&format!("system service accept {FEATURE} {NEWEST}"))?;
     member.is_run_by_pod(FEATURE, NEWEST)?;
 
     member.owner(FEATURE, "local")?;

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::cut::CutServer;
-use super::{DEFAULTS, code, long_story, make, make_file, refused, runs, show, tell, tell_with, tpcm};
+use super::{DEFAULTS, code, long_story, make, make_file, refused, runs, show, story, tell, tell_with, tpcm};
 use crate::scenario::Scenario;
 use crate::servers::Servers;
 use crate::switch::Switch;
