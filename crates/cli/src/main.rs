@@ -94,6 +94,7 @@ fn applet(args: Switchyard) -> Result<ExitCode, CliError> {
             agent::list_fail_points();
             Ok(ExitCode::SUCCESS)
         }
+        #[cfg(feature = "kubernetes")]
         Applet::Agent { fail_points: false } => agent::main(),
         #[cfg(feature = "kubernetes")]
         Applet::Doctor { output } => doctor::main(output),
