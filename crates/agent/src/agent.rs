@@ -213,6 +213,10 @@ impl Agent {
         let Seen { view, unit, since, same_as_local, copy_for } = seen;
         let track = self.track(instance);
         track.ran(view, *unit);
+        if *unit == Unit::Off && view.row.system_state.is_none() {
+            // It says nothing of the label, and what it wanted before its row was lost must not speak for its feature.
+            track.label = None;
+        }
         let local_ran = !track.pod_ran;
         let agent_view = AgentView {
             view,
