@@ -56,7 +56,7 @@ impl<W: Write> Appender<W> {
             self.attributes(&source)?;
             self.file(file, &metadata, path)?;
         } else if kind.is_symlink() {
-            let Some(leads) = there(fs::read_link(&source))? else { return Ok(()) };
+            let Some(leads) = tree::leads(&source)? else { return Ok(()) };
             self.tar.append_link(&mut header(&metadata, EntryType::Symlink), path, leads)?;
         } else if !kind.is_socket() {
             // A socket is made anew by whoever listens at it; the others are made by hand.

@@ -66,6 +66,15 @@ pub(super) fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
+/// Where a link leads; none if there is, by now, something else.
+pub(super) fn leads(path: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::read_link(path) {
+        // The kernel's word for what is no link.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(None),
+        read => there(read),
+    }
+}
+
 /// Access lists, capabilities and whatever else is kept beside a file: names and values.
 pub(super) fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     /// No attribute, and no list of them, is longer in Linux.

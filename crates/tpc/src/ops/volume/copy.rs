@@ -125,7 +125,7 @@ fn fresh(metadata: &Metadata, from: &Path, to: &Path) -> io::Result<bool> {
         let Some((source, metadata)) = open_file(from)? else { return Ok(false) };
         copy_file(&source, &File::create_new(to)?, metadata.len())?;
     } else if kind.is_symlink() {
-        let Some(leads) = there(fs::read_link(from))? else { return Ok(false) };
+        let Some(leads) = tree::leads(from)? else { return Ok(false) };
         std::os::unix::fs::symlink(leads, to)?;
     } else {
         let kind = FileType::from_raw_mode(metadata.mode());
