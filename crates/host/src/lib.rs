@@ -2,6 +2,7 @@
 //!
 //! Holds no rule of ownership. What was decided goes into the log and into the history on /host, whoever decided.
 
+pub mod clock;
 mod error;
 mod history;
 mod host;

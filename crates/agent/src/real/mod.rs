@@ -1,7 +1,6 @@
 //! The switch as the agent's world: its events come by one queue, it is looked at through [`Host`] and systemd, and what
 //! takes long is done beside the loop.
 
-mod clock;
 mod fail;
 mod native;
 mod notify;
@@ -18,10 +17,9 @@ use switchyard_core::{
     AgentStep, Care, Cause, ContainerId, CurrentOwner, FeatureName, Instance, Local, Phase, Reason,
     RemoteState, Scope, SetOwner, Unit, Version, View, instances_of, stop,
 };
-use switchyard_host::{Host, How, TrackLock};
+use switchyard_host::{Host, How, TrackLock, clock};
 use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World, trouble};
@@ -191,11 +189,14 @@ impl World for Real {
         loop {
             let left = until.saturating_sub(self.now());
             let nap = self.systemd.watchdog().map_or(left, |watchdog| left.min(watchdog));
-            let message = timeout(nap, self.messages.recv()).await;
-            self.systemd.alive();
-            tell_woken(message.as_ref().ok().and_then(Option::as_ref));
             // The queue cannot end: this very struct holds a sender.
-            if let Ok(Some(message)) = message
+            let message = tokio::select! {
+                message = self.messages.recv() => message,
+                () = clock::sleep(nap) => None,
+            };
+            self.systemd.alive();
+            tell_woken(message.as_ref());
+            if let Some(message) = message
                 && let Some(event) = self.translate(message)
             {
                 return event;

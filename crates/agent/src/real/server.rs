@@ -22,12 +22,13 @@ use switchyard_cluster::{
     try_token,
 };
 use switchyard_core::{ContainerId, Knobs, Reason};
+use switchyard_host::clock;
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{Message, Queue, clock};
+use super::{Message, Queue};
 use crate::invitation::{host_name, invitation, kubelet_files};
 use crate::world::{Event, PodReport, Trouble, trouble};
 use kubelet::{Kubelet, Run};
@@ -301,7 +302,7 @@ impl Side {
                 reason = self.reasons.recv() => if let Some(KeptOut { container, why }) = reason {
                     seen.pods.tell(&client, &container, why).await;
                 },
-                () = sleep(nap) => {
+                () = clock::sleep(nap) => {
                     debug!("woke: whether the API server answers");
                     seen.trouble = self.look_again(&client, invitation).await.err();
                     if seen.absent_since.is_some_and(|since| since.elapsed() >= HEARTBEAT) {

@@ -8,19 +8,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use switchyard_core::{
     Cause, ContainerId, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
     ended as ended_row, is_planned_end, versions, wait, why_ended,
 };
 use switchyard_engine::{Container, Ended, EngineError};
 use switchyard_sonic::{Changes, Switch};
-use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::error::CliError;
-use switchyard_host::TrackLock;
-use switchyard_host::{Host, Target, engine_name};
+use switchyard_host::clock::{boottime, sleep};
+use switchyard_host::{Host, Target, TrackLock, engine_name};
 
 /// How long an engine that went away is waited for before the next try. Its restart takes seconds.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
@@ -257,13 +255,4 @@ fn runs(view: &View, copy: &Copy) -> bool {
         Copy::Local => view.local == Local::Running,
         Copy::Pod(id) => view.pod_runs(id),
     }
-}
-
-/// Time since boot, suspended time included: nobody can set it.
-fn boottime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or_default(),
-        u32::try_from(now.tv_nsec).unwrap_or_default(),
-    )
 }
