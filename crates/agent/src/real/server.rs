@@ -10,8 +10,9 @@ mod labels;
 mod leave;
 mod pods;
 mod proxy;
+mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +36,7 @@ use kubelet::{Kubelet, Run};
 use labels::Labels;
 use pods::Pods;
 use proxy::Proxy;
+use why::{Told, Why};
 
 const KUBELET: &str = "kubelet.service";
 /// How often the server is asked whether it answers when it has nothing to tell. With it `connected` is never older.
@@ -43,9 +45,6 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const BOOTING: Duration = Duration::from_mins(10);
 /// How long a switch that cannot read its own configuration waits before it reads it again.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// So many different reasons are logged in a row; a server that is away finds no more.
-const LOGGED_MAX: usize = 32;
 
 /// What the loop knows of the membership.
 pub(crate) struct Member {
@@ -101,7 +100,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             leaving: shared,
             status: None,
             wish: Ok(Wish::None),
-            logged: BTreeSet::new(),
+            told_why: Told::default(),
             left_behind: None,
             proxy,
         };
@@ -131,9 +130,8 @@ struct Side {
     status: Option<ServerStatus>,
     /// What is wanted, as it was read last.
     wish: Result<Wish, Trouble>,
-    /// The reasons that were logged since the switch was connected or something else was wanted: a server that is away is
-    /// away in more than one way, and over months by turns.
-    logged: BTreeSet<String>,
+    /// What was logged since the switch was connected or something else was wanted.
+    told_why: Told,
     /// What the last leave could not do, and what an administrator has to do instead.
     left_behind: Option<String>,
     /// Only where it is asked for.
@@ -148,7 +146,7 @@ impl Side {
             self.told.borrow_and_update();
             let wish = self.wish();
             if wish != self.wish {
-                self.logged.clear();
+                self.told_why.forget();
                 self.wish = wish.clone();
             }
             match wish {
@@ -160,13 +158,13 @@ impl Side {
                     match self.belong(&invitation, &node, &mut backoff).await {
                         Ok(()) => backoff.reset(),
                         Err(why) => {
-                            self.say(Some(&invitation.server), false, Some(&why.0)).await;
+                            self.say(Some(&invitation.server), false, Some(why)).await;
                             self.rest(Some(backoff.next(random()))).await;
                         }
                     }
                 }
                 Err(why) => {
-                    self.say(None, false, Some(&why.0)).await;
+                    self.say(None, false, Some(why.into())).await;
                     self.rest(Some(RETRY)).await;
                 }
             }
@@ -212,8 +210,8 @@ impl Side {
         }
         // A switch without Kubernetes keeps no row about it.
         if self.switch()?.server_status().map_err(trouble)?.is_some() {
-            let left_behind = self.left_behind.clone();
-            self.say(None, false, left_behind.as_deref()).await;
+            let left_behind = self.left_behind.clone().map(Why::from);
+            self.say(None, false, left_behind).await;
             self.say_pod_troubles(&BTreeMap::new());
         }
         Ok(())
@@ -225,9 +223,9 @@ impl Side {
         invitation: &Invitation,
         node: &NodeName,
         backoff: &mut Backoff,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Why> {
         if self.rebooting()? {
-            return self.sit_out_reboot(&invitation.server).await;
+            return Ok(self.sit_out_reboot(&invitation.server).await?);
         }
         self.join(invitation, node).await?;
         self.leaving.store(false, Ordering::Relaxed);
@@ -248,7 +246,7 @@ impl Side {
     async fn sit_out_reboot(&mut self, server: &ServerAddress) -> Result<(), Trouble> {
         systemd().await?.stop(KUBELET).await.map_err(trouble)?;
         let why = "a warm or fast reboot is under way: the kubelet stops until it is over";
-        self.say(Some(server), false, Some(why)).await;
+        self.say(Some(server), false, Some(why.into())).await;
         while self.rebooting()? {
             self.rest(Some(HEARTBEAT)).await;
         }
@@ -261,7 +259,7 @@ impl Side {
         invitation: &Invitation,
         node: &NodeName,
         backoff: &mut Backoff,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), Why> {
         let wish = Wish::Join(invitation.clone(), node.clone());
         let client = Client::new(invitation.server.clone(), node.clone(), self.files.clone());
         let mut events = std::pin::pin!(client.watch_own());
@@ -273,7 +271,7 @@ impl Side {
             self.say_membership(&invitation.server, &seen).await;
             if let Some(expired @ ClusterError::CertificateExpired { .. }) = &seen.trouble {
                 // A token may still help, which takes another join.
-                return Err(trouble(expired));
+                return Err(expired.into());
             }
             if seen.connected() {
                 backoff.reset();
@@ -398,23 +396,23 @@ impl Side {
         let why = match &seen.trouble {
             // Its first certificate is on its way: that is no trouble yet.
             Some(ClusterError::NoCredentials { .. }) => {
-                Some("waiting for the cluster to sign the node's certificate".to_owned())
+                Some("waiting for the cluster to sign the node's certificate".into())
             }
-            Some(error) => Some(error.to_string()),
-            None if !seen.sees => Some("asking the API server".to_owned()),
-            None => seen.kubelet.why_not(),
+            Some(error) => Some(error.into()),
+            None if !seen.sees => Some("asking the API server".into()),
+            None => seen.kubelet.why_not().map(Why::from),
         };
-        self.say(Some(server), seen.connected(), why.as_deref()).await;
+        self.say(Some(server), seen.connected(), why).await;
     }
 
     /// Says how it goes where it has become different: in the row, in the log, and to the loop.
-    async fn say(&mut self, server: Option<&ServerAddress>, connected: bool, why: Option<&str>) {
+    async fn say(&mut self, server: Option<&ServerAddress>, connected: bool, why: Option<Why>) {
         let status = ServerStatus {
             ip: server.map(ServerAddress::host),
             port: server.map(ServerAddress::port),
             connected,
             update_time: None,
-            reason: why.map(ToOwned::to_owned),
+            reason: why.as_ref().map(|why| why.words().to_owned()),
         };
         let was_connected = self.status.as_ref().map(|status| status.connected);
         if self.status.as_ref() == Some(&status) && self.row_says(&status) {
@@ -425,10 +423,10 @@ impl Side {
             info!(%why, "the state of the membership could not be written; trying again");
             return;
         }
-        let is_news = if let Some(why) = why {
-            self.logged.len() < LOGGED_MAX && self.logged.insert(why.to_owned())
+        let is_news = if let Some(why) = &why {
+            self.told_why.is_news(why)
         } else {
-            self.logged.clear();
+            self.told_why.forget();
             self.status.as_ref() != Some(&status)
         };
         match (server, why) {

@@ -6,9 +6,9 @@ use std::net::TcpListener;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::member::{Member, as_member};
+use super::member::{Member, SOON, as_member};
 use super::outside::outside;
-use super::strangers::Answers;
+use super::strangers::{Answers, Mute};
 use crate::cluster::Invitation;
 use crate::scenario::{Scenario, SwitchKind};
 
@@ -55,8 +55,7 @@ fn told_once(member: &Member<'_>, reason: &str, point: impl FnOnce() -> Result<(
 fn no_api_server(member: &Member<'_>) -> Result<()> {
     let cluster = &member.cluster;
     let Invitation { address, port, token, ca_pin } = cluster.invitation()?;
-    // The kernel takes connections for it; it never does.
-    let hangs = TcpListener::bind((address.as_str(), 0)).context("cannot listen")?;
+    let hangs = Mute::hangs(&address)?;
     let closed = TcpListener::bind((address.as_str(), 0))?.local_addr()?.port();
     let redirect = "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n";
     let redirects = Answers::with(&address, redirect, 0)?;
@@ -83,8 +82,15 @@ fn no_api_server(member: &Member<'_>) -> Result<()> {
                 .with_context(|| format!("{host}:{port}"))?;
         }
         let since = member.switch.now()?;
-        member.point_to(&address, hangs.local_addr()?.port())?;
+        member.point_to(&address, hangs.port())?;
         member.wait_reason("did not answer within 10s")?;
+        // Each write is a reason to try at once, and each try takes the ten seconds.
+        member.switch.wait_until("it has tried three times", SOON * 2, || {
+            member
+                .switch
+                .ok("sonic-db-cli CONFIG_DB HSET 'KUBERNETES_MASTER|SERVER' disable False > /dev/null")?;
+            Ok(hangs.came().len() >= 4)
+        })?;
         ensure!(member.times_logged(&since, "did not answer")? == 1, "it was said more than once");
         member.point_home()?;
         member.wait_connected(true)

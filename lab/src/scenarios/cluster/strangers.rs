@@ -1,4 +1,4 @@
-//! Servers of this machine that are no API servers: one that hangs up, one that answers anything.
+//! Servers of this machine that are no API servers: one that says nothing, one that answers anything.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -14,26 +14,37 @@ use anyhow::{Context, Result, ensure};
 use crate::command::ok;
 use crate::machine::Machine;
 
-/// A listener of this machine that switches can reach; it takes connections, counts them and hangs up.
-pub(super) struct HangsUp {
+/// A listener of this machine that switches can reach; it takes connections, counts them and says nothing.
+pub(super) struct Mute {
     port: u16,
     came: Arc<Mutex<Vec<Instant>>>,
     ends: Arc<AtomicBool>,
     address: String,
 }
 
-impl HangsUp {
-    pub(super) fn listen(address: &str) -> Result<Self> {
+impl Mute {
+    /// One that hangs up at once.
+    pub(super) fn hangs_up(address: &str) -> Result<Self> {
+        Self::listen(address, false)
+    }
+
+    /// One that keeps whoever came waiting.
+    pub(super) fn hangs(address: &str) -> Result<Self> {
+        Self::listen(address, true)
+    }
+
+    fn listen(address: &str, keeps: bool) -> Result<Self> {
         let listener = TcpListener::bind((address, 0)).context("cannot listen")?;
         let port = listener.local_addr()?.port();
         let (came, ends) = (Arc::<Mutex<Vec<Instant>>>::default(), Arc::<AtomicBool>::default());
         let (taken, ended) = (came.clone(), ends.clone());
         thread::spawn(move || {
+            let mut kept = Vec::new();
             for stream in listener.incoming() {
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
-                drop(stream);
+                kept.extend(stream.ok().filter(|_| keeps));
                 taken.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
             }
         });
@@ -50,7 +61,7 @@ impl HangsUp {
     }
 }
 
-impl Drop for HangsUp {
+impl Drop for Mute {
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
         // Wakes the thread, which then ends.

@@ -7,35 +7,35 @@ use switchyard_cluster::{
 use switchyard_engine::{Engine, SOCKET};
 use tracing::info;
 
+use super::why::Why;
 use super::{KUBELET, Side, systemd};
-use crate::world::{Trouble, trouble};
+use crate::world::trouble;
 
 impl Side {
     /// Writes what the kubelet needs and starts it. Asks the cluster only for what is not known yet.
-    pub(super) async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Trouble> {
+    pub(super) async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Why> {
         let server = &invitation.server;
         if let Some(proxy) = &mut self.proxy {
             proxy.lead_to(Some(&server.host())).await;
         }
-        self.files.restore_credentials().map_err(trouble)?;
-        let (joined, known) = (self.files.joined_to(), self.files.ca().map_err(trouble)?);
-        let ca = self.find_out_ca(invitation, joined.as_ref(), known.as_ref()).await.map_err(trouble)?;
+        self.files.restore_credentials()?;
+        let (joined, known) = (self.files.joined_to(), self.files.ca()?);
+        let ca = self.find_out_ca(invitation, joined.as_ref(), known.as_ref()).await?;
         if let (false, Some(token)) = (self.files.usable_certificate(&ca, node), &invitation.token) {
             // The kubelet would tell nobody but its own log why it gets no certificate.
-            try_token(server, &ca, token).await.map_err(trouble)?;
+            try_token(server, &ca, token).await?;
         }
         if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
             info!(%server, "another cluster is configured: leaving the one before it");
             self.leave_keeping_invitation(invitation).await?;
         }
-        let address = local_address_towards(server).await.map_err(trouble)?;
+        let address = local_address_towards(server).await?;
         let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
         let driver = engine.cgroup_driver().await.map_err(trouble)?;
         let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
         let settings = Settings { node, address, cgroup_driver };
-        let changed =
-            self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings).map_err(trouble)?;
-        self.files.point_to(server).map_err(trouble)?;
+        let changed = self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings)?;
+        self.files.point_to(server)?;
         let systemd = systemd().await?;
         if changed.unit {
             systemd.daemon_reload().await.map_err(trouble)?;
@@ -43,7 +43,7 @@ impl Side {
         systemd.reset_failed(KUBELET).await.map_err(trouble)?;
         let begun = if changed.any() { systemd.restart(KUBELET).await } else { systemd.start(KUBELET).await };
         begun.map_err(trouble)?;
-        self.files.kubelet_knows().map_err(trouble)
+        Ok(self.files.kubelet_knows()?)
     }
 
     /// The CA of the cluster that is wanted. One that is known from an earlier join counts for every server that proves

@@ -15,7 +15,8 @@ use switchyard_sonic::{Paths, SonicError, Switch, sonic_version};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::world::{Trouble, trouble};
+use super::why::{Told, Why};
+use crate::world::trouble;
 
 /// Lists the labels that are ours.
 const OURS: &str = "switchyard.sonic/labels";
@@ -29,7 +30,7 @@ pub(super) struct Labels {
     stale: bool,
     there: BTreeMap<String, String>,
     ours: BTreeSet<String>,
-    told: Option<String>,
+    told: Told,
     /// Rows' labels that were said to be none.
     refused: BTreeSet<String>,
 }
@@ -48,7 +49,7 @@ impl Labels {
             stale: true,
             there: BTreeMap::new(),
             ours: BTreeSet::new(),
-            told: None,
+            told: Told::default(),
             refused: BTreeSet::new(),
         }
     }
@@ -78,20 +79,19 @@ impl Labels {
             Ok(()) => {
                 self.stale = false;
                 self.retry = None;
-                self.told = None;
+                self.told.forget();
                 self.backoff.reset();
             }
-            Err(Trouble(why)) => {
+            Err(why) => {
                 self.retry = Some(Instant::now() + self.backoff.next(random()));
-                if self.told.as_ref() != Some(&why) {
+                if self.told.is_news(&why) {
                     warn!(%why, "the node's labels could not be written; trying again");
-                    self.told = Some(why);
                 }
             }
         }
     }
 
-    async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Trouble> {
+    async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Why> {
         let Some(Wanted { labels: wanted, refused, features }) = wanted(paths).map_err(trouble)? else {
             return Ok(());
         };
@@ -116,15 +116,15 @@ impl Labels {
         }
         // First the list: a label that is on it and not on the node does no harm, one that is forgotten would stay.
         let listed: BTreeSet<_> = keys.union(&self.ours).cloned().collect();
-        self.list(client, &listed).await.map_err(trouble)?;
-        if client.set_labels(&labels).await.map_err(trouble)? {
+        self.list(client, &listed).await?;
+        if client.set_labels(&labels).await? {
             let told = |(key, value): (&LabelKey, &Option<LabelValue>)| match value {
                 Some(value) => format!("{key}={value}"),
                 None => format!("{key}-"),
             };
             info!("node labels: {}", labels.iter().map(told).collect::<Vec<_>>().join(" "));
         }
-        self.list(client, &keys).await.map_err(trouble)?;
+        self.list(client, &keys).await?;
         self.there.extend(
             labels.iter().filter_map(|(key, value)| {
                 Some((key.as_str().to_owned(), value.as_ref()?.as_str().to_owned()))

@@ -40,7 +40,7 @@ impl Side {
             info!("taking away what an earlier leave left");
         }
         self.leaving.store(true, Ordering::Relaxed);
-        self.say(server.as_ref(), false, Some("the switch leaves its cluster")).await;
+        self.say(server.as_ref(), false, Some("the switch leaves its cluster".into())).await;
         let systemd = systemd().await?;
         match systemd.stop(KUBELET).await {
             // Somebody took it away already.
