@@ -18,6 +18,7 @@
 mod birth;
 mod chance;
 mod contract;
+mod contract_engine;
 mod engine;
 mod guards;
 mod history;
