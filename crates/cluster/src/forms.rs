@@ -217,6 +217,7 @@ mod tests {
         assert!(!own("worker.sonic/platform") && !own("notk8s.io/x") && !own("kubernetes.io"));
     }
 
+    /// BI#26826, SONIC.md 12.2: one `+` in a version failed all labels, and what a shell reads was run.
     #[test]
     fn any_text_becomes_a_value_that_kubernetes_takes() {
         let cases = [

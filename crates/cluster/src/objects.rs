@@ -368,6 +368,7 @@ mod tests {
         assert_eq!(Node::read(serde_json::from_value(json!({})).unwrap()).1, Node::default());
     }
 
+    /// BI#26341: "connected" was said of a node that was not Ready.
     #[test]
     fn a_node_of_which_the_server_hears_nothing_is_not_ready() {
         let node = |status: &str| {

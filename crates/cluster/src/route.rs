@@ -48,6 +48,7 @@ async fn source_for(target: SocketAddr) -> std::io::Result<IpAddr> {
 mod tests {
     use super::*;
 
+    /// BI#27353: a fixed `--node-ip=::` broke switches whose management has IPv4 alone.
     #[tokio::test]
     async fn towards_this_machine_it_is_the_loopback_address() {
         let server = |host: &str| ServerAddress::new(host, 6443).unwrap();

@@ -105,6 +105,7 @@ mod tests {
         PodTime { running, health, native: false }
     }
 
+    /// BI#15223: a pod that ran was taken for one that is well.
     #[test]
     fn a_pod_that_never_gets_ready_has_failed_if_somebody_can_step_in() {
         let knobs = Knobs::default();
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(care(&view(), &unknown, &Knobs::default()), Care::Nothing(None));
     }
 
+    /// FIELD.md defect 8: a pod that was refused slept for ever.
     #[test]
     fn only_a_pod_whose_turn_has_come_is_frozen() {
         assert_eq!(frozen(&view()).len(), 1);

@@ -257,12 +257,14 @@ mod tests {
         assert!(ImageId::parse(&format!("sha256:{}:", "a".repeat(63))).is_err());
     }
 
+    /// BI#14367: tagging broke on a registry with a domain and a port.
     #[test]
     fn a_name_is_taken_apart_and_put_together_again() {
         let digest = format!("r/docker-snmp@sha256:{}", "a".repeat(64));
         for (text, repository) in [
             ("docker-snmp:latest", "docker-snmp"),
             ("registry:5000/sonic/docker-snmp:1.0", "registry:5000/sonic/docker-snmp"),
+            ("sonic.registry.example:443/docker-snmp:1.0", "sonic.registry.example:443/docker-snmp"),
             (digest.as_str(), "r/docker-snmp"),
         ] {
             let name = ImageName::parse(text).unwrap();

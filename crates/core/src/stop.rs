@@ -105,6 +105,7 @@ mod tests {
     use super::*;
     use crate::{FeatureName, Instance};
 
+    /// SONIC.md 12.2: without a `system_state`, as after each boot, anything ran.
     #[test]
     fn before_pods_may_come_a_feature_without_a_row_is_said_to_be_down() {
         let kube = FeatureConfig { set_owner: SetOwner::Kube, ..FeatureConfig::default() };

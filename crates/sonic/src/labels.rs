@@ -131,6 +131,7 @@ mod tests {
         }
     }
 
+    /// BI#26826: a label went through a shell.
     #[test]
     fn what_kubernetes_would_refuse_is_none() {
         let (long, prefix) = ("a".repeat(64), format!("{}/x", "b".repeat(64)));
@@ -139,7 +140,7 @@ mod tests {
         {
             assert_eq!(Label::parse(name, "true"), Err(BadLabel::Name(name.chars().take(64).collect())));
         }
-        for value in ["a+b", "a b", "-a", "a.", "a/b", &long] {
+        for value in ["a+b", "a b", "-a", "a.", "a/b", "a;b", "a$(b)", "a`b`", &long] {
             assert_eq!(Label::parse("x", value), Err(BadLabel::Value(value.to_owned())));
         }
     }

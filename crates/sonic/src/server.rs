@@ -320,6 +320,7 @@ mod tests {
         );
     }
 
+    /// SONIC.md 12.2: an invalid port ended in a traceback.
     #[test]
     fn a_port_is_a_number_from_1_to_65535() {
         for (text, port) in [("1", 1), ("6443", 6443), ("65535", 65535), ("0080", 80)] {
@@ -332,6 +333,7 @@ mod tests {
         assert_eq!(said, "Invalid port value 65536: it must be a number from 1 to 65535");
     }
 
+    /// BI#28051: an `insecure` of "false" counted as true.
     #[test]
     fn a_configuration_is_read_by_its_meaning() {
         let read = |pairs: &[(&str, &str)]| parse_server_config(&fields(pairs));

@@ -23,6 +23,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: bad_command_lines,
     },
     Scenario {
+        // BI#13342.
         name: "database is never ours to run",
         switch: SwitchKind::SingleAsic,
         long: false,

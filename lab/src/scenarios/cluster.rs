@@ -44,6 +44,7 @@ const BY_HAND: &[Scenario] = &[
         run: |switch| as_node(switch, survive_each_other),
     },
     Scenario {
+        // SONIC.md 12.2: the REST server's certificate could drain and delete nodes.
         name: "a node's own identity may label itself and leave, and no more",
         switch: SwitchKind::AloneInCluster,
         long: false,

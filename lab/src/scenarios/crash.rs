@@ -31,12 +31,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: crash_loop,
     },
     Scenario {
+        // BI#15432, BI#25931.
         name: "planned restarts never run into systemd's limits",
         switch: SwitchKind::SingleAsic,
         long: false,
         run: planned_restarts,
     },
     Scenario {
+        // BI#24875, BI#29702.
         name: "a stop in the middle of a start leaves no container without an owner",
         switch: SwitchKind::SingleAsic,
         long: false,

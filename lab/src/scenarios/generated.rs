@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: lives,
     },
     Scenario {
+        // BI#24875, BI#29702.
         name: "a stop that comes while a feature starts leaves no container behind",
         switch: SwitchKind::SingleAsic,
         long: false,

@@ -14,6 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| in_both_tiers(switch, local_bridges),
     },
     Scenario {
+        // BI#27292: the local container stayed after the take-over.
         name: "a pod that knocks waits, takes over at the unit's restart, and answers to the feature's name",
         switch: SwitchKind::SingleAsic,
         long: false,

@@ -14,6 +14,7 @@ use crate::switch::Switch;
 /// The scenarios of this module.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
+        // SONIC.md 12.2: kill left the row saying running.
         name: "docker kill and docker stop behind our back leave the rows true within a second",
         switch: SwitchKind::SingleAsic,
         long: false,

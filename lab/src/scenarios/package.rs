@@ -21,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: techsupport,
     },
     Scenario {
+        // BI#24319.
         name: "before a reboot nothing is tagged, and nothing said, where Kubernetes runs nothing",
         switch: SwitchKind::SingleAsic,
         long: false,

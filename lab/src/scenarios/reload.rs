@@ -8,6 +8,7 @@ use crate::switch::{Switch, User};
 
 /// The scenarios of this module.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    // BI#19528, BI#25931.
     name: "config reload brings all enabled features back, three times in a row, and fails no unit",
     switch: SwitchKind::SingleAsic,
     long: false,

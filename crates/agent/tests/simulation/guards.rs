@@ -53,6 +53,7 @@ fn what_a_restart_does_not_change_must_not_be_restarted_for_ever() {
     fails_without(Lie::OwnerSeemsLocal, "copies come and go");
 }
 
+/// FIELD.md defect 4: a time in seconds was taken for milliseconds, and the daemon spun until it was over.
 #[test]
 fn the_agent_must_sleep_while_nothing_happens() {
     fails_without(Lie::Restless, "wake-ups");
@@ -63,6 +64,7 @@ fn a_pod_must_ask_before_it_runs() {
     fails_without(Lie::RunsAhead, "two payloads");
 }
 
+/// FIELD.md defect 8: a pod that was refused slept for ever.
 #[test]
 fn frozen_pods_must_be_stopped() {
     fails_without(Lie::FrozenStays, "runs");
@@ -73,6 +75,7 @@ fn the_agent_must_hear_of_pods_that_never_get_ready() {
     fails_without(Lie::PodsHidden, "never");
 }
 
+/// BI#15432, BI#25931.
 #[test]
 fn what_ends_as_planned_must_not_count_against_the_start_limit() {
     fails_without(Lie::StartsCount, "systemd gave the unit up");

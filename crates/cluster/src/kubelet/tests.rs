@@ -156,6 +156,7 @@ fn what_a_join_that_was_cut_short_has_changed_is_still_to_be_told() {
     assert!(!switch.join(&cluster, Some(&token())).unwrap().any());
 }
 
+/// SONIC.md 12.2: copies of the kubeconfig lay in /tmp.
 #[test]
 fn the_token_is_in_one_file_that_root_alone_reads() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
@@ -276,6 +277,7 @@ fn a_cluster_that_moves_is_followed() {
     assert_eq!(switch.mode("etc/kubernetes/kubelet.conf"), 0o600);
 }
 
+/// SONIC.md 12.2: a change of the image lost the cluster's credentials.
 #[test]
 fn a_node_keeps_its_certificate_over_a_change_of_the_image() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
@@ -364,6 +366,7 @@ fn a_configuration_that_is_not_ours_outlives_a_leave() {
     assert!(path.exists());
 }
 
+/// SONIC.md 12.2: each boot of a switch without a server reset whatever kubelet there was.
 #[test]
 fn a_kubelet_that_somebody_else_set_up_is_not_ours() {
     let switch = Switch::new();

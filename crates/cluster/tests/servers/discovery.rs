@@ -192,6 +192,7 @@ async fn a_cluster_that_hides_its_cluster_info_says_what_to_apply() {
     }
 }
 
+/// BI#26341: a join hung.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_is_given_up_after_ten_seconds() {
     let authority = Authority::new();

@@ -193,6 +193,7 @@ async fn a_watch_that_is_too_old_is_begun_anew_without_a_word() {
     assert_eq!(story.pod_watches(), 2);
 }
 
+/// FIELD.md defect 5: a server that died after the join stayed "connected".
 #[tokio::test]
 async fn a_server_that_refuses_is_a_loss_told_once_and_back_is_told_too() {
     let (sender, receiver) = lines(&[]);
@@ -244,6 +245,7 @@ async fn a_line_without_an_end_is_given_up() {
     assert_eq!(seen, "lost AnswerTooLarge");
 }
 
+/// FIELD.md defect 5: a server that died after the join stayed "connected".
 #[tokio::test]
 async fn a_watch_on_which_nothing_comes_for_minutes_is_taken_up_anew() {
     let (_hangs, silent) = lines(&[line("ADDED", &pod("a", "Pending"))]);

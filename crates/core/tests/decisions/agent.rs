@@ -36,6 +36,7 @@ fn pod_row() -> FeatureState {
     up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Running, "a")
 }
 
+/// BI#13342, BI#11037: an owner "none" was taken for a reason to restart, again and again.
 #[test]
 fn owner_local_takes_the_feature_from_a_pod_and_never_restarts_for_nobody() {
     check(Unit::Active, &local().row(pod_row()).pods(&["a"]), "label false, restart: OwnerChangedToLocal");
@@ -93,6 +94,7 @@ fn a_version_that_is_held_blocked_or_failed_lately_does_not_take_over() {
     }
 }
 
+/// BI#15642: a restart dropped the label, and the node took the newest template out of turn.
 #[test]
 fn the_label_follows_a_stop_after_a_while_and_disable_or_owner_local_at_once() {
     let knobs = Knobs::default();
@@ -109,6 +111,7 @@ fn the_label_follows_a_stop_after_a_while_and_disable_or_owner_local_at_once() {
     assert_eq!(off(&kube(), knobs.label_drop), "", "a unit that was never started says nothing");
 }
 
+/// BI#19528: a `config reload` restarted containers.
 #[test]
 fn nothing_moves_while_the_switch_loads_goes_down_or_reboots_warm() {
     let knocks = kube().row(local_row().remote(RemoteState::Pending, "a")).runs().pods(&["a"]);

@@ -73,6 +73,7 @@ fn the_local_copy_leaves_the_version_of_a_pod_that_asks() {
     local(up().remote(RemoteState::Running, "b")).check("OwnerLocal: row(local=snmp version=2), run");
 }
 
+/// SONIC.md 12.2: without a `system_state`, as after each boot, anything ran.
 #[test]
 fn a_pod_does_not_run_ahead_of_the_host() {
     pod(FeatureState::default()).check("HostHasNotSpoken: wait");
@@ -100,6 +101,7 @@ fn a_pod_asks_and_waits() {
     pod(up().owner(CurrentOwner::Local, "snmp")).check(asks);
 }
 
+/// HLD#1421: a pod of the local image's version ran dry, and was fetched besides.
 #[test]
 fn the_same_version_as_the_local_image_asks_and_says_why_it_waits() {
     let same = |row| Gate { version: "1", ..pod(row) };
@@ -110,6 +112,7 @@ fn the_same_version_as_the_local_image_asks_and_says_why_it_waits() {
         .check("HasTurn: row(kube=a remote=running version=1), run");
 }
 
+/// SONIC.md 12.2: a stale ready let the next pod in without a hand-over.
 #[test]
 fn a_turn_is_taken_by_the_one_container_that_it_was_given_to() {
     let runs = "HasTurn: row(kube=a remote=running version=2), run";

@@ -188,6 +188,8 @@ fn going_back_to_the_last_image_swaps_the_two() {
 }
 
 /// SONIC.md 5.8: `docker images | grep snmp` also finds these.
+/// BI#14978, BI#15772, FIELD.md defect 7: images of gnmi were found by a part of their name, with them those of
+/// gnmi-sidecar.
 #[test]
 fn an_image_with_a_similar_name_is_somebody_elses() {
     let others = [
@@ -205,6 +207,7 @@ fn an_image_with_a_similar_name_is_somebody_elses() {
 
 /// SONIC.md 5.8: the clean-up of features whose image is called otherwise (`bgp`: `docker-fpm-frr`) was retried for
 /// ever, and their disk filled up.
+/// FIELD.md defect 7: no image has bgp in its name, and nothing of it was ever removed.
 #[test]
 fn the_name_of_a_feature_plays_no_part() {
     let mut store =
@@ -248,6 +251,7 @@ fn an_image_that_a_stopped_container_was_made_from_stays() {
 }
 
 /// The rows are lost at every boot; the images are not.
+/// FIELD.md defect 3: the last version was kept in memory under a wrong name.
 #[test]
 fn the_versions_are_recorded_again_after_a_boot() {
     let store = Store::new(&[("docker-snmp:latest", 'b'), ("docker-snmp:last", 'a')]);
@@ -395,6 +399,7 @@ proptest! {
         prop_assert_eq!(store.carry_out_all().plan(), Ok(Vec::new()));
     }
 
+    /// FIELD.md defect 7: between removing and tagging nothing remembered what was under way.
     #[test]
     fn a_crash_between_any_two_steps_is_put_right_by_planning_again(store in any_store()) {
         let steps = store.plan().unwrap();

@@ -232,6 +232,7 @@ proptest! {
         prop_assert!(!kill(&view).steps.iter().any(|step| matches!(step, Step::Row(_) | Step::Label(_))));
     }
 
+    /// BI#13342: `database` was restarted for its owner.
     #[test]
     fn the_daemon_never_touches_database(mut view in any_view(), unit in any_unit(), same: bool) {
         view.instance = Instance::on_host(FeatureName::parse("database").unwrap());

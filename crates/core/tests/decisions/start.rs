@@ -84,6 +84,7 @@ fn owner_kube_leaves_the_place_to_a_pod_that_asks_has_asked_or_just_stopped() {
     }
 }
 
+/// SONIC.md 12.2: a stale ready let the next pod in without a hand-over.
 #[test]
 fn a_turn_left_over_from_an_earlier_run_is_nobodys() {
     check(
@@ -117,6 +118,7 @@ fn a_local_copy_that_still_runs_makes_room_for_the_pod() {
     );
 }
 
+/// SONIC.md 12.2: a feature without a local image failed at `docker create`.
 #[test]
 fn kube_only_never_starts_docker() {
     check(&kube().no_image(), "NoLocalImage: row(up none), label true");

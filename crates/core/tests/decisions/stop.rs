@@ -27,6 +27,7 @@ fn down_is_written_first_then_the_copy_stops_then_nobody_owns_it() {
     check(&local_runs(kube()), "UnitStopped: row(down), stop local, row(down none)");
 }
 
+/// BI#15642.
 #[test]
 fn the_label_of_a_kube_feature_survives_a_stop() {
     check(&pod_runs(kube()), "UnitStopped: row(down), stop a, row(down none remote=stopped)");

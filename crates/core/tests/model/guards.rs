@@ -111,6 +111,7 @@ fn a_container_that_the_row_names_runs() {
     ends_badly_without(&one_pod(Lie::OwnNameHidden, 1), "nothing runs");
 }
 
+/// BI#13342, BI#11037.
 #[test]
 fn owner_none_is_no_mismatch() {
     fails_without(one_pod(Lie::NoneIsMismatch, 1), AS_WANTED);

@@ -124,6 +124,7 @@ async fn the_end_of_a_container_is_told_with_its_code() {
     assert!(ended.in_order(), "killed by us is in order");
 }
 
+/// SONIC.md 12.2: the filter of `docker ps` finds parts of names.
 #[tokio::test]
 async fn a_pod_is_found_by_the_kubelets_labels_and_never_by_a_part_of_its_name() {
     let feature = format!("f{}", std::process::id());
@@ -171,6 +172,7 @@ async fn what_begins_and_ends_to_run_is_told_by_its_name() {
     told().await;
 }
 
+/// BI#24730: an error of the engine was taken for the end of a container.
 #[tokio::test]
 async fn an_engine_that_is_away_is_not_taken_for_a_container_that_ended() {
     let error = Engine::connect(Path::new("/nonexistent/docker.sock")).unwrap_err();

@@ -37,7 +37,8 @@ fn booleans_are_read_by_meaning_in_any_case() {
     }
 }
 
-/// SONIC.md 2.1, 3.1 (bug): any text forbade the fallback, also the "false" that `config feature fallback` writes.
+/// SONIC.md 2.1, 3.1 (bug), FIELD.md defect 1: any text forbade the fallback, also the "false" that `config feature
+/// fallback` writes.
 #[test]
 fn no_fallback_to_local_false_allows_the_fallback() {
     let fallback = |word| config(&[("no_fallback_to_local", word)]).unwrap().fallback;
@@ -61,6 +62,14 @@ fn words_are_compared_without_regard_to_case() {
     assert_eq!(config(&[("set_owner", "KUBE")]).unwrap().set_owner, SetOwner::Kube);
     assert_eq!(config(&[("state", "Enabled")]).unwrap().state, Admin::Enabled);
     assert_eq!(state(&[("current_owner", "Kube")]).unwrap().current_owner, CurrentOwner::Kube);
+}
+
+/// FIELD.md defect 6: versions were lower-cased as they were read, and no image with a capital in its tag was found again.
+#[test]
+fn a_version_keeps_its_capitals() {
+    let read = state(&[("container_version", "20241110.KW.24")]).unwrap().container_version.unwrap();
+    assert_eq!(read.as_str(), "20241110.KW.24");
+    assert!(read.same_as(&Version::parse("20241110.kw.24").unwrap()), "as SONiC's own script compares");
 }
 
 #[test]

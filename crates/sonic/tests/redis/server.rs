@@ -10,6 +10,7 @@ fn fields(pairs: &[(&str, &str)]) -> Fields {
     pairs.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect()
 }
 
+/// BI#28051, FIELD.md defect 9: any word about the server made it insecure.
 #[test]
 fn the_first_word_about_the_server_is_secure() {
     let fixture = Fixture::new();
@@ -101,6 +102,7 @@ fn garbage_in_the_servers_row_is_named() {
     );
 }
 
+/// SONIC.md 12.2: a label that was dropped became "false".
 #[test]
 fn labels_come_in_the_order_of_redis_and_go_when_they_are_dropped() {
     let fixture = Fixture::new();

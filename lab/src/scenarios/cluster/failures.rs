@@ -37,6 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        // BI#15223.
         name: "a pod that starts and never gets ready has failed, and the local image is back",
         switch: SwitchKind::InCluster,
         long: false,

@@ -21,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| outside(switch, joins_by_itself),
     },
     Scenario {
+        // SONIC.md 12.2: a change of the image lost the cluster's credentials.
         name: "a member that reboots joins by itself, and so it does with another SONiC image, its token long expired",
         switch: SwitchKind::AloneInCluster,
         long: false,
@@ -45,6 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, another_cluster),
     },
     Scenario {
+        // BI#26826, and SONIC.md 12.2: labels were never removed.
         name: "the node has the switch's identity and the operator's labels, always valid, and those of others stay",
         switch: SwitchKind::InCluster,
         long: false,
@@ -63,6 +65,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| outside(switch, server_away),
     },
     Scenario {
+        // FIELD.md defect 5: a server that died after the join stayed "connected".
         name: "a member whose server goes away and comes back says so, once each",
         switch: SwitchKind::AloneInCluster,
         long: false,

@@ -7,6 +7,7 @@ use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Moment;
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
+    // BI#12188: the way home took very long.
     name: "a feature that is set to kube runs locally until its pod is there, and is back at once when set to local",
     switch: SwitchKind::InCluster,
     long: false,

@@ -40,6 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, cut_off_for_a_week),
     },
     Scenario {
+        // k3s#1686: a switch that rebooted without its server ran nothing.
         name: "in trouble: a switch that boots without its server runs locally, and its pods wait or take over later",
         switch: SwitchKind::AloneInCluster,
         long: true,
@@ -90,6 +91,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, rows_are_lost),
     },
     Scenario {
+        // BI#19528.
         name: "in trouble: config reload in the middle of a switchover ends with the pod in charge",
         switch: SwitchKind::InCluster,
         long: true,

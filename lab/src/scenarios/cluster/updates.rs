@@ -28,12 +28,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, holds_for_others),
     },
     Scenario {
+        // HLD#1421.
         name: "a pod of the local image's version waits at the gate and takes over at the next ordinary restart",
         switch: SwitchKind::InCluster,
         long: false,
         run: |switch| as_member(switch, |member| in_both_tiers(member, same_as_local)),
     },
     Scenario {
+        // BI#14978, BI#15772, HLD#1421.
         name: "a version that ran well goes native: it is what the switch comes home to, and is not fetched twice",
         switch: SwitchKind::InCluster,
         long: true,
@@ -58,6 +60,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, |member| in_both_tiers(member, disabled)),
     },
     Scenario {
+        // BI#15642.
         name: "system service stop stops the pod at once and drops the label after a while; a restart keeps it",
         switch: SwitchKind::InCluster,
         long: false,
@@ -80,6 +83,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, |member| in_both_tiers(member, flipped)),
     },
     Scenario {
+        // FIELD.md defect 8.
         name: "a pod that SONiC's own start-up script froze is started again when its turn has come",
         switch: SwitchKind::InCluster,
         long: false,

@@ -136,6 +136,7 @@ mod tests {
         Node { ready, heartbeat: heartbeat.parse().ok(), ..Node::default() }
     }
 
+    /// BI#26341: "connected" was said of a node that was not Ready.
     #[tokio::test]
     async fn what_the_kubelet_before_said_does_not_count() {
         let mut kubelet = Kubelet::default();
