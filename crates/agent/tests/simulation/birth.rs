@@ -87,6 +87,7 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         engine_hangs_until: Duration::ZERO,
         // Rows of images that do not ask again must not be lost: they run ahead (SONIC.md 4.2 row 1).
         redis_flushed: if sonic { Duration::MAX / 2 } else { Duration::ZERO },
+        track: false,
         busy: false,
         leaving: false,
         connected: false,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use switchyard_agent::Trouble;
 use switchyard_core::{
     Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended,
-    is_planned_end, kill, start, stop, versions, wait, why_ended,
+    is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
 };
 
 use crate::engine;
 use crate::sim::{Channel, Sim};
+use crate::state::{Container, Gate};
 
 /// How often a plan is made anew because the row changed under it.
 const DECISIONS_MAX: usize = 8;
@@ -91,7 +92,11 @@ async fn perform(sim: &Sim, at: usize, view: &View, plan: &Plan, who: &str) -> R
                 Some(_) | None => return Ok(false),
             },
             Step::StartLocal => {
-                if let Err(trouble) = engine::start_local(sim, at).await {
+                let started = match take_track(sim, at).await {
+                    Ok(()) => engine::start_local(sim, at).await,
+                    Err(trouble) => Err(trouble),
+                };
+                if let Err(trouble) = started {
                     let row = sim.with(|state| state.all[at].row.clone());
                     let seen = View { row, ..view.clone() };
                     write(sim, at, &ended(&seen), who);
@@ -107,6 +112,24 @@ async fn perform(sim: &Sim, at: usize, view: &View, plan: &Plan, who: &str) -> R
         }
     }
     Ok(true)
+}
+
+/// The track for the local copy. Whoever holds on to it is stopped.
+async fn take_track(sim: &Sim, at: usize) -> Result<(), Trouble> {
+    let held = |sim: &Sim| {
+        sim.with(|state| {
+            let holds = |container: &Container| container.payload && container.image.gate == Gate::Ours;
+            state.track && state.of(at, Side::Kube).any(|number| holds(&state.containers[&number]))
+        })
+    };
+    if held(sim) {
+        for copy in may_hold_track(&view(sim, at).await?) {
+            if let Some(number) = number(sim, at, &copy) {
+                engine::stop(sim, at, number, false).await?;
+            }
+        }
+    }
+    if held(sim) { Err(Trouble("a pod holds the track".to_owned())) } else { Ok(()) }
 }
 
 fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {

@@ -10,6 +10,8 @@ pub(crate) enum Lie {
     RestartsNeverEnd,
     /// The agent is told of nothing and never wakes by time.
     Deaf,
+    /// The agent is told of nothing, and wakes by time.
+    Unheard,
     /// The cluster's word on pods does not arrive.
     PodsHidden,
     /// A restart starts what is off.
@@ -35,7 +37,7 @@ impl Lie {
         match self {
             Self::RestartsNeverEnd => matches!(event, Event::Restarted(..)),
             Self::PodsHidden => matches!(event, Event::Pods(..)),
-            Self::Deaf => true,
+            Self::Deaf | Self::Unheard => true,
             _ => false,
         }
     }

@@ -29,6 +29,7 @@ mod lies;
 mod promises;
 mod sim;
 mod state;
+mod stories;
 mod systemd;
 mod trouble;
 mod world;

@@ -165,6 +165,8 @@ pub(crate) struct State {
     pub(crate) engine_up: bool,
     pub(crate) engine_hangs_until: Duration,
     pub(crate) redis_flushed: Duration,
+    /// Pods with our gate hold the track lock, and a local start needs it. Not in histories: there the rows must do.
+    pub(crate) track: bool,
     /// The switch goes down, or reloads its configuration.
     pub(crate) busy: bool,
 

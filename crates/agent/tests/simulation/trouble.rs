@@ -121,7 +121,7 @@ impl State {
     }
 
     /// What `featured` does, or a person by `system service`, which both reset the start limit before.
-    fn operate(&mut self, at: usize, request: Request) {
+    pub(crate) fn operate(&mut self, at: usize, request: Request) {
         let enabled = {
             let feature = &self.features[self.all[at].feature];
             feature.exists && feature.config.state.is_enabled()
@@ -142,7 +142,7 @@ fn flip(owner: SetOwner) -> SetOwner {
     }
 }
 
-fn set_owner(sim: &Sim, at: usize) {
+pub(crate) fn set_owner(sim: &Sim, at: usize) {
     sim.with(|state| {
         state.change_feature(at, |feature| feature.config.set_owner = flip(feature.config.set_owner));
     });
