@@ -3,6 +3,8 @@
 mod args;
 mod code;
 mod password;
+#[cfg(test)]
+mod plugins;
 mod print;
 mod progress;
 mod request;
