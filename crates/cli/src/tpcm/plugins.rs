@@ -121,9 +121,9 @@ fn config_and_show_reach_all_that_tpcm_can_do() {
     for verb in ["install", "upgrade"] {
         lines.push(words(&[verb, "--password=S", "monitor", "http://host/i.tar"]));
     }
-    let (shows, configs): (Vec<_>, Vec<_>) =
+    let (asking, configs): (Vec<_>, Vec<_>) =
         lines.into_iter().partition(|line| ["list", "show"].contains(&line[0].as_str()));
-    let shown: Vec<_> = shows.iter().map(|line| click("show", &line[1..])).collect();
+    let asked: Vec<_> = asking.iter().map(|line| click("show", &line[1..])).collect();
     // Those of one verb at once: each word is handed on as it is, whatever the others are.
     let verbs: BTreeSet<&String> = configs.iter().map(|line| &line[0]).collect();
     for verb in verbs {
@@ -131,7 +131,7 @@ fn config_and_show_reach_all_that_tpcm_can_do() {
         let typed: Vec<String> = [verb.clone()].into_iter().chain(of_verb.flatten().cloned()).collect();
         assert_eq!(click("config", &typed), typed);
     }
-    assert_eq!(missing(&[shown, configs].concat()), [""; 0]);
+    assert_eq!(missing(&[asked, configs].concat()), [""; 0]);
 }
 
 #[test]
