@@ -9,32 +9,34 @@ import sys
 import click
 
 TPCM = os.environ.get("TPCM", "/usr/bin/tpcm")
-HANDED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 VERBS = {
     "install": "Bring a container onto the switch, and keep it there",
     "upgrade": "Replace a container's image; the old one comes back if the new one does not run",
     "uninstall": "Take a container, its service and its image off the switch",
     "rollback": "Go back to the version before the last upgrade",
     "resources": "Change the limits of a container; it goes on running",
-    "prune": "Remove from the store what no container needs",
     "save": "Save the writable layers now",
-    "import": "Bring back what show tpcm export wrote",
+    "export": "Write one container as a docker-save archive, or all with their data",
+    "import": "Bring back what export --all wrote",
+    "prune": "Remove from the store what no container needs",
+    "verify": "Check every digest and file of the store",
+    "recover": "Finish or undo what was interrupted",
 }
 
 
-def handed_on(verb, text):
-    """A command that becomes `tpcm <verb>` with the same arguments."""
+class HandedOn(click.Command):
+    """A command that becomes `tpcm <verb>` with the words as they were typed: click reads none of them."""
 
-    @click.command(verb, help=text, short_help=text, context_settings=HANDED_ON, add_help_option=False)
-    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-    def command(words):
+    def parse_args(self, ctx, args):
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx):
         sys.stdout.flush()
         try:
-            os.execv(TPCM, ["tpcm", verb, *words])
+            os.execv(TPCM, ["tpcm", self.name, *ctx.args])
         except OSError as error:
             raise click.ClickException(f"{TPCM} cannot be run: {error.strerror}")
-
-    return command
 
 
 @click.group("tpcm")
@@ -43,7 +45,7 @@ def tpcm():
 
 
 for _verb, _text in VERBS.items():
-    tpcm.add_command(handed_on(_verb, _text))
+    tpcm.add_command(HandedOn(_verb, help=_text, short_help=_text, add_help_option=False))
 
 
 def register(cli):

@@ -1,7 +1,7 @@
 """show tpcm ...: third-party containers, as a plug-in of SONiC's show.
 
-Nothing is decided here: `show tpcm` is `tpcm list`, `show tpcm <name>` is `tpcm show <name>`; options such as
-`-o json` are handed on, and the exit code is tpcm's.
+Nothing is decided here: `show tpcm` is `tpcm list`, `show tpcm <name>` is `tpcm show <name>`; options are handed on, and
+the exit code is tpcm's.
 """
 import os
 import sys
@@ -9,17 +9,19 @@ import sys
 import click
 
 TPCM = os.environ.get("TPCM", "/usr/bin/tpcm")
-HANDED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-@click.command("tpcm", context_settings=HANDED_ON)
+@click.command("tpcm")
 @click.option("-o", "--output", metavar="FORMAT", help="table, wide or json")
+@click.option("--no-wait", is_flag=True, help="Do not wait for another tpcm that is at work")
 @click.argument("name", required=False)
-def tpcm(output, name):
+def tpcm(output, no_wait, name):
     """Third-party containers: all, or everything about one"""
     words = ["tpcm", "show", name] if name else ["tpcm", "list"]
     if output:
         words += ["-o", output]
+    if no_wait:
+        words.append("--no-wait")
     # The store is root's alone; SONiC's other show commands do the same where they need more than the operator may.
     program = TPCM
     if os.geteuid() != 0:

@@ -2,9 +2,8 @@
 //!
 //! Each story is told in an empty Debian under `target/deb-test`, with real dpkg, once with a `container` of SONiC's and
 //! once without. A story ends with the package purged and the file tree as it was before; the next one goes on there.
-//! The models are checked by yanglint against small stand-ins of SONiC's, the plug-ins in a small host.
+//! The models are checked by yanglint against small stand-ins of SONiC's.
 
-mod plugins;
 mod root;
 mod stories;
 mod yang;
@@ -64,7 +63,6 @@ pub(crate) fn run() -> Result<()> {
 fn try_out(packages: &[PathBuf; 2]) -> Result<()> {
     let packaging = deb::workspace().join("packaging");
     yang::check(&packaging)?;
-    plugins::check(&packaging, &deb::workspace().join("target/deb-test-plugins"))?;
     let root = Root::prepare()?;
     let packages = step("making packages that fail", || Packages::make(&root, packages))?;
     for original in [true, false] {

@@ -99,7 +99,11 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     Save(Save),
     /// Restore containers, services and limits from the store, and start them: what tpcm.service does at boot
     #[command(hide = true)]
-    Restore,
+    Restore {
+        /// Print the plan and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make what runs agree with CONFIG_DB TPC, and the management VRF's rule with the configuration
     #[command(hide = true)]
     Apply,

@@ -3,6 +3,8 @@
 mod args;
 mod code;
 mod password;
+#[cfg(test)]
+mod plugins;
 mod print;
 mod progress;
 mod request;
@@ -84,7 +86,9 @@ async fn carry_out(args: &Tpcm, verb: &TpcmVerb) -> Result<ExitCode, CliError> {
             print::pruned(&open(consent.dry_run).await?.prune().await?, format);
         }
         TpcmVerb::Save(save) => self::save(args, save).await?,
-        TpcmVerb::Restore => print::reports(&open(false).await?.restore().await?, format),
+        TpcmVerb::Restore { dry_run } => {
+            print::reports(&open(*dry_run).await?.restore().await?, format);
+        }
         TpcmVerb::Apply => print::reports(&open(false).await?.apply().await?, format),
         TpcmVerb::Watch => open(false).await?.watch().await?,
         TpcmVerb::Stop(name) => open(false).await?.stop(&parse(name)?).await?,
@@ -181,7 +185,7 @@ fn command(verb: &TpcmVerb) -> String {
         TpcmVerb::Verify => ("verify", None),
         TpcmVerb::Prune(_) => ("prune", None),
         TpcmVerb::Save(_) => ("save", None),
-        TpcmVerb::Restore => ("restore", None),
+        TpcmVerb::Restore { .. } => ("restore", None),
         TpcmVerb::Apply => ("apply", None),
         TpcmVerb::Watch => ("watch", None),
         TpcmVerb::Run(name) => ("run", Some(name)),

@@ -353,6 +353,35 @@ pub fn admit(
     Ok(())
 }
 
+/// What a TPC that is to run has been promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Whose.
+    pub name: TpcName,
+    /// How much.
+    pub limits: Limits,
+    /// When it was installed; two texts are in the order of their times.
+    pub since: String,
+    /// Whether it runs.
+    pub runs: bool,
+}
+
+/// Whether a TPC may start, though it was let in once: the cap may have been lowered since. Those that run have theirs,
+/// and of those that do not whoever was installed first, so that a boot, where all start at once, always ends in the
+/// same way and never with none.
+pub fn admit_start(
+    machine: &Machine,
+    cap: &Cap,
+    others: &[Reservation],
+    own: &Reservation,
+) -> Result<(), NotAdmitted> {
+    let is_before =
+        |other: &&Reservation| other.runs || (&other.since, &other.name) < (&own.since, &own.name);
+    let before: Vec<_> =
+        others.iter().filter(is_before).map(|other| (other.name.clone(), other.limits)).collect();
+    admit(machine, cap, &before, &own.name, &own.limits)
+}
+
 /// Something to be shared: what it is called, by which flag it is asked for, how much there is, how an amount is shown,
 /// and how much of it limits name.
 type Kind = (&'static str, &'static str, u64, fn(u64) -> String, fn(&Limits) -> Option<u64>);

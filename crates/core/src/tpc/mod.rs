@@ -13,7 +13,8 @@ pub const LABEL: &str = "switchyard.tpc";
 
 pub use args::{ArgsError, CreateArgs, Device, Hazard, Mount, MountKind, Port, Tmpfs, Transport, Ulimit};
 pub use limits::{
-    Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, admit, human,
+    Asked, BadAmount, Cap, Cpu, Defaults, Disk, Limits, Machine, Memory, NotAdmitted, Reservation, admit,
+    admit_start, human,
 };
 pub use name::TpcName;
 pub use plan::{Facts, Operation, Progress, Recovery, Step, plan, recover};

@@ -2,58 +2,17 @@
 //! refuses what is refused here.
 
 use std::collections::BTreeSet;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use switchyard_core::{
     CurrentOwner, Digest, FeatureName, FeatureState, ImageId, ImageName, Instance, NativeStep, NativeView,
     Repository, Tag, Version, go_native,
 };
 use switchyard_engine::{Engine, EngineError, Removal};
-use tempfile::TempDir;
 
+use super::registry::Registry;
 use super::{Guest, SLEEPER, docker, engine, make_image};
 
-/// A registry is there within this time, even on a busy machine.
-const START_TIME_MAX: Duration = Duration::from_secs(20);
-
-/// A real registry on a port of the test's own: only what was fetched has digests.
-struct Registry {
-    process: Child,
-    address: String,
-    _store: TempDir,
-}
-
 impl Registry {
-    fn start() -> Self {
-        let store = tempfile::tempdir().unwrap();
-        // Free a moment ago, and nobody else on this machine asks for it by number.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = store.path().join("config.yml");
-        let root = store.path().join("store");
-        // JSON is YAML too.
-        let text = format!(
-            r#"{{"version": 0.1, "log": {{"level": "error"}}, "http": {{"addr": {address:?}}},
-                "storage": {{"filesystem": {{"rootdirectory": "{}"}}}}}}"#,
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is not installed: apt-get install docker-registry");
-        let begin = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(begin.elapsed() < START_TIME_MAX, "the registry does not come up");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { process, address, _store: store }
-    }
-
     fn repository(&self, path: &str) -> Repository {
         Repository::parse(&format!("{}/{path}", self.address)).unwrap()
     }
@@ -72,13 +31,6 @@ impl Registry {
     fn pull(&self, path: &str, digest: &Digest) {
         let name = ImageName::Pinned(self.repository(path), digest.clone());
         docker(&["pull", "--quiet", &name.to_string()]);
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 

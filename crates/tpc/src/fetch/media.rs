@@ -24,14 +24,21 @@ pub(super) fn check(
         OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| bad(told(&error)))?;
     let about = file.metadata().map_err(|error| bad(told(&error)))?;
     if about.is_dir() {
-        return Err(bad(
-            "this is a directory; pack it into an archive with: tar -C <directory> -cf <file> .".to_owned(),
-        ));
+        // Whether it is an OCI layout is seen by whoever reads it.
+        return match wanted {
+            None => Ok(Fetched { path: path.to_owned(), temporary: false, size: None, sha256: None }),
+            Some(_) => Err(bad(
+                "this is a directory, which has no sum to compare with --sha256: leave that out, or pack it with: \
+                 tar -C <directory> -cf <file> ."
+                    .to_owned(),
+            )),
+        };
     }
     if !about.is_file() {
         return Err(bad("this is neither a file nor a link to one".to_owned()));
     }
-    let mut fetched = Fetched { path: path.to_owned(), temporary: false, size: about.len(), sha256: None };
+    let mut fetched =
+        Fetched { path: path.to_owned(), temporary: false, size: Some(about.len()), sha256: None };
     if let Some(wanted) = wanted {
         progress.total(Some(about.len()));
         let found = hash(file, progress).map_err(|error| bad(told(&error)))?;

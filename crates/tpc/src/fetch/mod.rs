@@ -152,8 +152,8 @@ pub struct Fetched {
     pub path: PathBuf,
     /// Whether it was downloaded and is to be removed with [`Fetched::discard`] when it was read.
     pub temporary: bool,
-    /// How many bytes it has.
-    pub size: u64,
+    /// How many bytes it has; not told of a directory.
+    pub size: Option<u64>,
     /// Its SHA-256; of a file on local media only if it was to be checked, since that means reading all of it.
     pub sha256: Option<Sha256>,
 }

@@ -197,7 +197,7 @@ impl<'a> Partial<'a> {
             self.discard()?;
             return Err(FetchError::DigestMismatch { wanted: wanted.to_string(), found: found.to_string() });
         }
-        Ok(Fetched { path: self.path, temporary: true, size: self.len, sha256: Some(found) })
+        Ok(Fetched { path: self.path, temporary: true, size: Some(self.len), sha256: Some(found) })
     }
 
     /// Gives up what came.

@@ -94,7 +94,7 @@ impl<S: Services> Tpcm<S> {
         let bounds = Bounds::unpacked(self.spare()? / 2);
         // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
         let progress = &mut *live.progress;
-        progress.total(Some(fetched.size));
+        progress.total(fetched.size);
         let mut tell = |bytes| progress.advance(bytes);
         let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut tell);
         fetched.discard()?;

@@ -1,6 +1,7 @@
 //! The container of a TPC, made anew from its record on any SONiC image; and its private volume, made ready for it.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 
@@ -13,10 +14,13 @@ use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::steps::{after, blocking, wanted_image};
-use super::{OpsError, Tpcm, beneath, cgroup, layout, volume};
+use super::{OpsError, SLACK, Tpcm, beneath, cgroup, layout, volume};
 
 /// The images in a volume are not larger than this, or something is wrong with them.
 const FILES_MAX: u64 = 8 << 30;
+
+/// A directory that is being filled, beside the one that it is to be.
+const FILLING: &str = ".tpcm-filling";
 
 /// The name of a container without mounts, out of which the image's own files are read.
 pub(super) fn bare(name: &TpcName) -> String {
@@ -89,31 +93,53 @@ impl<S: Services> Tpcm<S> {
         };
         self.engine.create(&bare, new).await?;
         for (inside, directory) in wanted {
-            if *directory != self.layout.volume(name) {
-                let below = directory.strip_prefix(self.layout.volume(name)).unwrap_or(directory);
-                beneath::make(&self.layout.volume(name), below)?;
-            }
-            let Some(pieces) = self.engine.read_out(&bare, inside).await? else { continue };
             // They are there twice for a moment: in the spool, and in the volume.
             let most = FILES_MAX.min(self.spare()? / 2);
-            let mut spooled = 0_u64;
-            let mut spool = tempfile(&self.layout.store())?;
-            let mut pieces = std::pin::pin!(pieces);
-            let failed = |error| OpsError::file("write", &self.layout.store())(error);
-            while let Some(piece) = pieces.next().await {
-                let piece = piece?;
-                spooled = spooled.saturating_add(piece.len() as u64);
-                if spooled > most {
-                    let needed = spooled.saturating_mul(2);
-                    return Err(self.no_room("the image's own files in the volume", needed, self.free()?));
+            let spool = self.spool(&bare, inside, most).await?;
+            let (volume, directory) = (self.layout.volume(name), directory.clone());
+            if directory == volume {
+                if let Some(spool) = spool {
+                    blocking(move || volume::fill(spool, &directory, most)).await?;
                 }
-                spool.write_all(&piece).map_err(failed)?;
+                continue;
             }
-            spool.rewind().map_err(failed)?;
-            let directory = directory.clone();
-            blocking(move || volume::fill(spool, &directory, most)).await?;
+            // Whole or not at all: what is there is left as it is by another attempt.
+            let filling = directory.with_file_name(FILLING);
+            let below = filling.strip_prefix(&volume).unwrap_or(&filling).to_owned();
+            beneath::make(&volume, below.parent().unwrap_or(&below))?;
+            layout::remove_tree(&filling)?;
+            beneath::make(&volume, &below)?;
+            blocking(move || {
+                if let Some(spool) = spool {
+                    volume::fill(spool, &filling, most)?;
+                    sync(&filling)?;
+                }
+                layout::rename(&filling, &directory)
+            })
+            .await?;
         }
         self.discard(&bare).await
+    }
+
+    /// What a container has at a path, as an archive that has no name; none if it has nothing there.
+    async fn spool(&mut self, container: &str, inside: &str, most: u64) -> Result<Option<File>, OpsError> {
+        let Some(pieces) = self.engine.read_out(container, inside).await? else { return Ok(None) };
+        let free = self.free()?;
+        let mut spooled = 0_u64;
+        let mut spool = tempfile(&self.layout.store())?;
+        let mut pieces = std::pin::pin!(pieces);
+        let failed = |error| OpsError::file("write", &self.layout.store())(error);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece?;
+            spooled = spooled.saturating_add(piece.len() as u64);
+            if spooled > most {
+                let needed = spooled.saturating_mul(2).saturating_add(SLACK);
+                return Err(self.no_room("the image's own files in the volume", needed, free));
+            }
+            spool.write_all(&piece).map_err(failed)?;
+        }
+        spool.rewind().map_err(failed)?;
+        Ok(Some(spool))
     }
 
     /// Where the image, and volumes by name, want places below the private volume: the path inside, and the path below.
@@ -263,7 +289,7 @@ fn sync(directory: &Path) -> Result<(), OpsError> {
 }
 
 /// A file without a name: whatever happens, nothing of it is left.
-fn tempfile(directory: &Path) -> Result<std::fs::File, OpsError> {
+fn tempfile(directory: &Path) -> Result<File, OpsError> {
     use rustix::fs::{Mode, OFlags, open};
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let opened = open(directory, flags, Mode::from_raw_mode(0o600));

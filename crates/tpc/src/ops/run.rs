@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use switchyard_core::tpc::{Disk, TpcName, human};
+use switchyard_core::tpc::{Disk, Reservation, TpcName, admit_start, human};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::journal::Entry;
@@ -40,6 +40,12 @@ impl<S: Services> Tpcm<S> {
         if let Some(why) = self.over_its_disk(&record).await {
             self.ended(name, why, true);
             return Ok(NOT_AGAIN);
+        }
+        if let Err(error) = self.may_start(&record).await {
+            self.ended(name, format!("not started: {error}"), true);
+            self.tell(name).await;
+            // It would not fit in two seconds either.
+            return if matches!(error, OpsError::NotAdmitted(_)) { Ok(NOT_AGAIN) } else { Err(error) };
         }
         if let Err(error) = self.mounts_are_plain(name).await {
             self.ended(name, format!("not started: {error}"), false);
@@ -90,6 +96,17 @@ impl<S: Services> Tpcm<S> {
                 }
             }
         }
+    }
+
+    /// Whether its limits still fit under the cap.
+    async fn may_start(&mut self, own: &Record) -> Result<(), OpsError> {
+        let mut others = Vec::new();
+        for record in Record::load_all(&self.layout)?.into_iter().filter(|record| record.enabled) {
+            let container = self.engine.container(record.name.as_str()).await?;
+            others.push(reservation(&record, container.is_some_and(|container| container.running)));
+        }
+        let own = reservation(own, false);
+        Ok(admit_start(&self.machine()?, &self.defaults.cap, &others, &own)?)
     }
 
     /// The record; of a TPC that is just being installed the one to be, since it starts before it counts.
@@ -146,6 +163,15 @@ impl<S: Services> Tpcm<S> {
     /// How its last runs ended, oldest first.
     pub(super) fn ends(&self, name: &TpcName) -> Vec<End> {
         layout::read_json(&self.layout.ends(name), "it is written anew").ok().flatten().unwrap_or_default()
+    }
+}
+
+fn reservation(record: &Record, runs: bool) -> Reservation {
+    Reservation {
+        name: record.name.clone(),
+        limits: record.current.limits,
+        since: record.created.clone(),
+        runs,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use switchyard_core::tpc::TpcName;
 
-/// The exit code of a run that systemd is not to repeat: its limits, or a link that it planted, forbid it.
+/// The exit code of a run that systemd is not to repeat: its limits, those of all, or a link that it planted forbid it.
 pub const NOT_AGAIN: u8 = 17;
 
 /// Between SIGTERM and SIGKILL a container has so long, unless `--stop-timeout` says otherwise. As `docker stop`.

@@ -22,7 +22,7 @@ async fn a_file_arrives_whole_with_its_digest_and_leaves_nothing_when_it_was_rea
     let mut told = Told::default();
     let fetched = case.fetch_with(&mut told).await.unwrap();
     assert_eq!(read(&fetched.path), bytes);
-    assert_eq!((fetched.size, fetched.temporary), (300_000, true));
+    assert_eq!((fetched.size, fetched.temporary), (Some(300_000), true));
     assert_eq!((told.total, told.done, told.messages.len()), (Some(300_000), 300_000, 0));
     assert_eq!(server.questions()[0].path(), "/i.tar?token=1");
     let sum = std::process::Command::new("sha256sum").arg(&fetched.path).output().unwrap();
@@ -257,7 +257,7 @@ async fn a_download_never_takes_more_space_than_it_is_given() {
     assert!(matches!(error, FetchError::NoSpace { needed: None, .. }), "{error}");
     assert_eq!(case.left(), 0);
     case.room = Box::new(|| Ok(50_000));
-    assert_eq!(case.fetch().await.unwrap().size, 50_000);
+    assert_eq!(case.fetch().await.unwrap().size, Some(50_000));
 }
 
 #[tokio::test]

@@ -32,7 +32,11 @@ async fn what_is_no_file_is_told_apart_and_nothing_waits_for_it() {
     let medium = tempfile::tempdir().unwrap();
     let error = case(&medium.path().join("none")).fetch().await.unwrap_err();
     assert!(error.to_string().contains("no such file"), "{error}");
-    let error = case(medium.path()).fetch().await.unwrap_err();
+    // An OCI layout, if whoever reads it finds it to be one; there is no sum of it.
+    let mut directory = case(medium.path());
+    assert_eq!(directory.fetch().await.unwrap().path, medium.path());
+    directory.sha256 = Some(Sha256::parse(&"0".repeat(64)).unwrap());
+    let error = directory.fetch().await.unwrap_err();
     assert!(error.to_string().contains("directory"), "{error}");
     let pipe = medium.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -55,7 +55,7 @@ async fn a_file_is_fetched_with_a_password_or_a_key_by_both_protocols() {
         }
         let odd = case(&sshd, protocol, "-r", sshd.port);
         assert_eq!(read(&odd.fetch().await.unwrap().path), b"an option?");
-        assert_eq!(case(&sshd, protocol, "empty", sshd.port).fetch().await.unwrap().size, 0);
+        assert_eq!(case(&sshd, protocol, "empty", sshd.port).fetch().await.unwrap().size, Some(0));
     }
 }
 

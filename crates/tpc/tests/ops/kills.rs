@@ -24,7 +24,9 @@ async fn the_process_that_is_killed() {
         "install" => site.install(&ONE).await.map(drop),
         "install-reference" => crate::registry::install(&site).await,
         "upgrade" => site.upgrade(&TWO).await.map(drop),
+        "upgrade-skip-data" => site.upgrade_with(&TWO, true).await.map(drop),
         "rollback" => site.open().rollback(&site.name, false).await.map(drop),
+        "rollback-keep-data" => site.open().rollback(&site.name, true).await.map(drop),
         "uninstall" => site.open().uninstall(&site.name, true).await.map(drop),
         "save" => site.open().save(&[]).await.map(drop),
         "restore" => site.open().restore().await.map(drop),
@@ -62,9 +64,15 @@ pub(crate) fn killed(site: &Site, verb: &str, fail: &str) -> bool {
     }
 }
 
+/// The facts of an operation without options on a switch where nothing is in its way.
+const USUAL: Facts = Facts { hooks: true, purge: true, keep_data: false, older: false };
+
 /// The end of each step, which is begun for the journal and done for the world; with `--long` its beginning too.
 fn points(operation: Operation) -> Vec<String> {
-    let facts = Facts { hooks: true, purge: true, ..Facts::default() };
+    points_with(operation, USUAL)
+}
+
+fn points_with(operation: Operation, facts: Facts) -> Vec<String> {
     let steps = plan(operation, &facts);
     steps
         .iter()
@@ -151,6 +159,41 @@ async fn a_rollback_killed_anywhere_leaves_one_of_both_versions_with_its_data() 
 }
 
 #[tokio::test]
+async fn an_upgrade_that_skips_the_data_is_killed_anywhere_and_leaves_one_version_and_no_hook_has_run() {
+    for point in points_with(Operation::Upgrade, Facts { hooks: false, ..USUAL }) {
+        let site = Site::new("skip");
+        site.archive(&TWO);
+        site.install(&ONE).await.unwrap();
+        let before = site.everything();
+        assert!(killed(&site, "upgrade-skip-data", &point), "{point} was not reached");
+        recovered(&site).await;
+        if site.running().as_deref() == Some("1") {
+            assert_eq!(site.data(), ["1"], "{point}: the data is not the old version's");
+            assert_eq!(site.everything(), before, "{point}: something is left");
+        } else {
+            assert_eq!((site.running().as_deref(), site.data().len()), (Some("2"), 2), "{point}");
+        }
+        assert!(!site.volume("got").exists() && !site.volume("backup/data.tar.gz").exists(), "{point}");
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_that_keeps_the_data_is_killed_anywhere_and_keeps_it() {
+    for point in points_with(Operation::Rollback, Facts { keep_data: true, ..USUAL }) {
+        let site = Site::new("keep");
+        site.install(&ONE).await.unwrap();
+        site.upgrade(&TWO).await.unwrap();
+        assert!(killed(&site, "rollback-keep-data", &point), "{point} was not reached");
+        recovered(&site).await;
+        match site.running().as_deref() {
+            Some("2") => assert_eq!(site.data(), ["1", "2"], "{point}"),
+            Some("1") => assert_eq!(site.data(), ["1", "2", "1"], "{point}"),
+            other => panic!("{point}: {other:?} runs"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_uninstallation_killed_anywhere_is_finished_or_was_not_begun() {
     for point in points(Operation::Uninstall) {
         let site = Site::new("unin");
@@ -192,13 +235,7 @@ async fn a_restore_killed_anywhere_is_done_by_the_next_boot() {
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo kept > /written"]);
     site.open().save(&[]).await.unwrap();
     for point in points(Operation::Restore) {
-        // Another SONiC image has another engine, with nothing of ours, and other units.
-        docker(&["rm", "--force", site.name.as_str()]);
-        let latest = format!("tpc/{}:latest", site.name);
-        docker(&["rmi", &latest]);
-        for unit in std::fs::read_dir(site.root.join("units")).unwrap().flatten() {
-            std::fs::remove_file(unit.path()).unwrap();
-        }
+        site.on_another_image();
         assert!(killed(&site, "restore", &point), "{point} was not reached");
         // What the unit of the boot does.
         site.open().recover().await.unwrap();
@@ -206,6 +243,31 @@ async fn a_restore_killed_anywhere_is_done_by_the_next_boot() {
         recovered(&site).await;
         assert_eq!(site.running().as_deref(), Some("1"), "{point}");
         assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "kept", "{point}");
+    }
+}
+
+/// The SONiC image that was booted back into has a container of an earlier state.
+#[tokio::test]
+async fn a_restore_over_an_older_container_killed_anywhere_is_done_by_the_next_boot_and_keeps_the_older_state()
+ {
+    for point in points_with(Operation::Restore, Facts { older: true, ..USUAL }) {
+        let site = Site::new("oldr");
+        site.install(&ONE).await.unwrap();
+        let write = |text: &str| format!("echo {text} > /written");
+        docker(&["exec", site.name.as_str(), "/bin/sh", "-c", &write("newest")]);
+        site.open().save(&[]).await.unwrap();
+        docker(&["exec", site.name.as_str(), "/bin/sh", "-c", &write("older")]);
+        site.newest_is_elsewhere();
+        assert!(killed(&site, "restore", &point), "{point} was not reached");
+        site.open().recover().await.unwrap();
+        site.open().restore().await.unwrap();
+        recovered(&site).await;
+        assert_eq!(site.running().as_deref(), Some("1"), "{point}");
+        assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "newest", "{point}");
+        let older = site.open().show(&site.name).await.unwrap().older.len();
+        assert_eq!(older, 1, "{point}: so many older states are kept");
+        let containers = site.everything().into_keys().filter(|name| name.starts_with("container ")).count();
+        assert_eq!(containers, 1, "{point}");
     }
 }
 

@@ -10,5 +10,7 @@
 
 mod kills;
 mod registry;
+#[path = "../../../engine/tests/docker/registry.rs"]
+mod registry_server;
 mod site;
 mod verbs;

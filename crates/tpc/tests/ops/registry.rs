@@ -1,54 +1,13 @@
 //! A real registry, from which an installation is killed while the engine has what it pulled.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
 use switchyard_core::tpc::{Source, SshOptions};
 use switchyard_tpc::ops::{InstallRequest, Options, SourceRequest};
-use tempfile::TempDir;
 
 use crate::kills::killed;
+use crate::registry_server::Registry;
 use crate::site::{Nobody, ONE, Site, docker};
 
-/// Longer than a busy machine takes.
-const START_TIME_MAX: Duration = Duration::from_secs(30);
-
-struct Registry {
-    process: Child,
-    address: String,
-    _store: TempDir,
-}
-
 impl Registry {
-    fn start() -> Self {
-        let store = tempfile::tempdir().unwrap();
-        // Free a moment ago, and nobody else on this machine asks for it by number.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = store.path().join("config.yml");
-        let root = store.path().join("store");
-        // JSON is YAML too.
-        let text = format!(
-            r#"{{"version": 0.1, "log": {{"level": "error"}}, "http": {{"addr": {address:?}}},
-                "storage": {{"filesystem": {{"rootdirectory": "{}"}}}}}}"#,
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("docker-registry is not installed: apt-get install docker-registry");
-        let begin = Instant::now();
-        while TcpStream::connect(&address).is_err() {
-            assert!(begin.elapsed() < START_TIME_MAX, "the registry does not come up");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { process, address, _store: store }
-    }
-
     /// Publishes a site's image; the engine does not keep it.
     fn publish(&self, site: &Site) -> String {
         let name = format!("{}/{}:1", self.address, site.name);
@@ -58,13 +17,6 @@ impl Registry {
         docker(&["push", "--quiet", &name]);
         docker(&["rmi", &local, &name]);
         name
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 

@@ -282,9 +282,31 @@ impl Site {
     }
 
     pub(crate) async fn upgrade(&self, image: &Image) -> Result<Report, OpsError> {
+        self.upgrade_with(image, false).await
+    }
+
+    pub(crate) async fn upgrade_with(&self, image: &Image, skip_data: bool) -> Result<Report, OpsError> {
         let (name, source, options) = (self.name.clone(), self.source(image), Options::default());
-        let request = UpgradeRequest { name, source, options, skip_data: false };
+        let request = UpgradeRequest { name, source, options, skip_data };
         self.open().upgrade(request, &mut Nobody).await
+    }
+
+    /// As if a newer state had been made on another SONiC image since.
+    pub(crate) fn newest_is_elsewhere(&self) {
+        let record = self.root.join("tpc/.store/tpcs").join(self.name.as_str()).join("record.json");
+        let mut json: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
+        json["container"] = "0".repeat(64).into();
+        fs::write(&record, json.to_string()).unwrap();
+    }
+
+    /// As on another SONiC image: another engine, with nothing of ours, and other units.
+    pub(crate) fn on_another_image(&self) {
+        docker(&["rm", "--force", self.name.as_str()]);
+        docker(&["rmi", &format!("tpc/{}:latest", self.name)]);
+        for unit in fs::read_dir(self.root.join("units")).unwrap().flatten() {
+            fs::remove_file(unit.path()).unwrap();
+        }
     }
 
     pub(crate) fn volume(&self, path: &str) -> PathBuf {

@@ -342,7 +342,7 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     site.install(&ONE).await.unwrap();
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo here > /written"]);
     site.open().save(&[]).await.unwrap();
-    newest_is_elsewhere(&site);
+    site.newest_is_elsewhere();
     docker(&["exec", site.name.as_str(), "/bin/sh", "-c", "echo unsaved > /written"]);
     assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::NotRestored);
     site.open().restore().await.unwrap();
@@ -394,6 +394,35 @@ async fn room_is_counted_before_anything_is_written() {
     assert!(matches!(error, OpsError::NoSpace { .. }), "{error}");
     assert_eq!(site.running().as_deref(), Some("2"));
     assert!(before.exists());
+}
+
+#[tokio::test]
+async fn room_is_counted_before_an_image_is_loaded_and_before_its_files_are_put_into_the_volume() {
+    let site = Site::on_a_partition("roomr", 128);
+    let files = site.root.join("files-1/large");
+    fs::create_dir_all(&files).unwrap();
+    fs::write(files.join("file"), vec![7; 8 << 20]).unwrap();
+    let options = Options { args: Some("-v data:/large".to_owned()), ..Options::default() };
+    site.install_with(&ONE, options).await.unwrap();
+    site.on_another_image();
+    // As if it had been left out of a backup.
+    fs::remove_dir_all(site.volume("volumes/data")).unwrap();
+    // The image takes 10 MB in the engine, and its files those twice: 16 MB more are never touched.
+    for (free, words) in
+        [(20, "loading the image into the engine"), (30, "the image's own files in the volume")]
+    {
+        site.leave(free);
+        let before = site.everything();
+        let error = site.open().restore().await.unwrap_err();
+        assert!(matches!(&error, OpsError::NoSpace { what, .. } if what == words), "{error}");
+        assert!(error.to_string().contains(&format!("has {}", free - 1)), "{error}");
+        assert_eq!(site.everything(), before);
+    }
+    site.leave(60);
+    site.open().restore().await.unwrap();
+    assert_eq!(site.running().as_deref(), Some("1"));
+    let large = fs::metadata(site.volume("volumes/data/file")).unwrap();
+    assert_eq!(large.len(), 8 << 20, "what could not be filled before is filled now");
 }
 
 #[tokio::test]
@@ -607,18 +636,10 @@ async fn a_container_set_aside_by_an_operation_that_ended_elsewhere_does_not_sto
     let label = format!("switchyard.tpc={}", site.name);
     let aside = format!("{}.BEFORE", site.name);
     docker(&["create", "--name", &aside, "--label", &label, &format!("tpc/{}:latest", site.name)]);
-    newest_is_elsewhere(&site);
+    site.newest_is_elsewhere();
     site.open_at_boot().restore().await.unwrap();
     assert!(site.queued(), "at boot the units wait for this");
     assert_eq!(site.running().as_deref(), Some("1"));
     let containers = site.everything().into_keys().filter(|name| name.starts_with("container ")).count();
     assert_eq!(containers, 1, "{:#?}", site.everything());
-}
-
-/// As if a newer state had been made on another SONiC image since.
-fn newest_is_elsewhere(site: &Site) {
-    let record = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("record.json");
-    let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
-    json["container"] = "0".repeat(64).into();
-    fs::write(&record, json.to_string()).unwrap();
 }

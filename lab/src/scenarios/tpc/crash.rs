@@ -15,6 +15,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "tpcm: an upgrade killed at every step leaves the old or the new version with its data",
         upgrade,
     ),
+    long_story(
+        "tpcm: an upgrade that skips the data, killed at every step, leaves one version",
+        upgrade_without_data,
+    ),
+    long_story("tpcm: a rollback killed at every step leaves one version with its data", rollback),
+    long_story("tpcm: a rollback that keeps the data, killed at every step, keeps it", rollback_with_data),
+    long_story(
+        "tpcm: a restore over an older container, killed at every step, is done by the next one",
+        restore,
+    ),
     long_story("tpcm: an uninstallation killed at every step leaves all or nothing", uninstall),
     long_story("tpcm: a save killed at every step loses nothing", save),
     long_story("tpcm: an upgrade that loses power at every step leaves one version with its data", power),
@@ -102,12 +112,18 @@ fn fresh(switch: &Switch, files: &Files) -> Result<()> {
 
 /// Whichever version runs, its data is whole.
 fn one_runs(switch: &Switch) -> Result<()> {
+    has(switch, |_| "layer\nvolume")
+}
+
+/// As that, where a version's data is what is given for it.
+fn has(switch: &Switch, data_of: impl Fn(&str) -> &'static str) -> Result<()> {
     let version = switch.ok("docker exec story cat /version")?;
     runs(switch, "story", &version)?;
     let told = show(switch, "story")?["version"].clone();
     ensure!(told == *version, "it runs version {version}, and tpcm show says {told}");
-    let data = switch.ok("docker exec story cat /data/file /tpc/data")?;
-    ensure!(data == "layer\nvolume", "version {version} has {data:?}");
+    let data = switch.ok("docker exec story sh -c 'cat /data/file /tpc/data 2> /dev/null; true'")?;
+    let wanted = data_of(&version);
+    ensure!(data == wanted, "version {version} has {data:?} instead of {wanted:?}");
     Ok(())
 }
 
@@ -148,6 +164,65 @@ fn upgrade(switch: &Switch) -> Result<()> {
         let files = files(switch)?;
         let line = format!("upgrade story {} -y", files.two);
         everywhere(switch, &line, &|| fresh(switch, &files), &|| one_runs(switch))
+    })
+}
+
+fn upgrade_without_data(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let line = format!("upgrade story {} --skip_data -y", files.two);
+        // The new version has a writable layer of its own, and nobody carried anything into it.
+        let after = || has(switch, |version| if version == "1" { "layer\nvolume" } else { "volume" });
+        everywhere(switch, &line, &|| fresh(switch, &files), &after)
+    })
+}
+
+/// Version 2 with its data, which version 1 has as well.
+fn upgraded(switch: &Switch, files: &Files) -> Result<()> {
+    fresh(switch, files)?;
+    tpcm(switch, &format!("upgrade story {} -y", files.two))?;
+    switch.ok("docker exec story sh -c 'echo newer > /tpc/data; sync'").map(drop)
+}
+
+fn rollback(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let after = || has(switch, |version| if version == "1" { "layer\nvolume" } else { "layer\nnewer" });
+        everywhere(switch, "rollback story -y", &|| upgraded(switch, &files), &after)
+    })
+}
+
+fn rollback_with_data(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let line = "rollback story --keep_data -y";
+        everywhere(switch, line, &|| upgraded(switch, &files), &|| has(switch, |_| "layer\nnewer"))
+    })
+}
+
+fn restore(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let record = "/host/tpc/.store/tpcs/story/record.json";
+        let begin = || {
+            fresh(switch, &files)?;
+            tpcm(switch, "save")?;
+            // As if that had been saved by another SONiC image, on which the newest container is.
+            switch.ok(&format!(
+                "docker exec story sh -c 'echo older > /data/file; sync'
+                 jq -c '.container = \"{}\"' {record} > /root/story.json && mv /root/story.json {record}",
+                "0".repeat(64)
+            ))?;
+            Ok(())
+        };
+        let after = || {
+            tpcm(switch, "restore")?;
+            one_runs(switch)?;
+            let older = show(switch, "story")?["older"].as_array().map_or(0, Vec::len);
+            ensure!(older == 1, "{older} older states are kept");
+            Ok(())
+        };
+        everywhere(switch, "restore", &begin, &after)
     })
 }
 

@@ -1,7 +1,7 @@
 //! A web server whose connections break: of no use to anybody but a story about downloads.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,8 @@ enum Break {
     ForGoodAt(usize),
     /// A connection carries so many tenths and ends.
     EachAfter(usize),
+    /// From this tenth of the file on every connection stays open and says nothing.
+    StallsAt(usize),
 }
 
 #[derive(Debug)]
@@ -75,6 +77,10 @@ impl CutServer {
         self.set(Break::EachAfter(tenths));
     }
 
+    pub(super) fn stall_at(&self, tenth: usize) {
+        self.set(Break::StallsAt(tenth));
+    }
+
     /// Since the way of breaking was last changed.
     pub(super) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::Relaxed)
@@ -111,8 +117,9 @@ fn serve(mut stream: TcpStream, state: &State) -> Result<()> {
     }
     let whole = state.content.len();
     let tenth = whole / 10;
-    let end = match *state.how.lock().unwrap_or_else(PoisonError::into_inner) {
-        Break::ForGoodAt(tenths) => tenth * tenths,
+    let how = *state.how.lock().unwrap_or_else(PoisonError::into_inner);
+    let end = match how {
+        Break::ForGoodAt(tenths) | Break::StallsAt(tenths) => tenth * tenths,
         Break::EachAfter(tenths) => from + tenth * tenths,
     };
     let end = end.clamp(from.min(whole), whole);
@@ -126,5 +133,10 @@ fn serve(mut stream: TcpStream, state: &State) -> Result<()> {
         "HTTP/1.1 {status}\r\nETag: \"one\"\r\nAccept-Ranges: bytes\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         whole - from
     )?;
-    Ok(stream.write_all(&state.content[from..end])?)
+    stream.write_all(&state.content[from..end])?;
+    if matches!(how, Break::StallsAt(_)) {
+        // Until the other side has had enough.
+        io::copy(&mut head, &mut io::sink())?;
+    }
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Upgrades that fail leave the old version running with its data, whatever it was that failed.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use super::cut::CutServer;
@@ -15,6 +17,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: a download that is cut goes on where it was, or leaves the old version running", cut),
     story("tpcm: an upgrade with a wrong digest leaves the old version running", digest),
     long_story("tpcm: a download that is cut at any tenth leaves the old version running", cut_everywhere),
+    long_story(
+        "tpcm: a download from a server that stalls is given up in time, and goes on where it was",
+        stalls,
+    ),
     long_story("tpcm: a disk that fills at any write leaves the old version running", disk_full),
 ];
 
@@ -128,6 +134,29 @@ fn cut_everywhere(switch: &Switch) -> Result<()> {
             refused(switch, &line, code::UNREACHABLE, "closed the connection")?;
             still(switch)?;
         }
+        Ok(())
+    })
+}
+
+/// A minute for each of five attempts, and the pauses between them: minutes, and an end.
+const GIVEN_UP_MAX: Duration = Duration::from_mins(8);
+
+fn stalls(switch: &Switch) -> Result<()> {
+    tell_with(switch, |servers: &Servers| {
+        begin(switch, "")?;
+        let file = make_file(switch, "-k 2000", "2")?;
+        let server = CutServer::of(switch, &file, &servers.gateway()?)?;
+        let url = server.url();
+        server.stall_at(5);
+        let begun = Instant::now();
+        refused(switch, &format!("upgrade story {url} -y"), code::UNREACHABLE, "stalls")?;
+        let took = begun.elapsed();
+        ensure!(took < GIVEN_UP_MAX, "it was given up after {} s", took.as_secs());
+        still(switch)?;
+        server.cut_each_after(10);
+        tpcm(switch, &format!("upgrade story {url} -y"))?;
+        runs(switch, "story", "2")?;
+        ensure!(server.connections() == 1 && server.resumed(), "what had come was fetched again");
         Ok(())
     })
 }

@@ -19,6 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 16, systemctl starts, stops and restarts a container", systemctl),
     story("tpcm: a second one waits for the lock, or says who holds it", lock),
     story("tpcm: a row of CONFIG_DB disables and enables what is installed, and no more", rows),
+    story("tpcm: config save and reload, and a replay of the configuration, know what is installed", reload),
     story("tpcm: the management VRF's rule is there while the VRF and a container are", management_vrf),
 ];
 
@@ -299,6 +300,53 @@ fn rows(switch: &Switch) -> Result<()> {
         row("memory 900G")?;
         let more = switch.sh("tpcm apply")?;
         ensure!(more.status == code::LIMITS, "a row that asks for too much: {} {}", more.status, more.stderr);
+        runs(switch, "story", "1")
+    });
+    switch.ok("sonic-db-cli CONFIG_DB DEL 'TPC|story' 'TPC|story-b'")?;
+    told
+}
+
+fn reload(switch: &Switch) -> Result<()> {
+    let told = tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        for name in ["story", "story-b"] {
+            tpcm(switch, &format!("install {name} {file} -y --cpu 10% --memory 64M"))?;
+        }
+        let facts = "for name in story story-b; do
+             docker inspect --format '{{.Name}} {{.State.StartedAt}} {{.HostConfig.Memory}}' $name
+             sonic-db-cli CONFIG_DB HGETALL \"TPC|$name\" | xargs -n2 | sort
+           done";
+        let before = switch.ok(facts)?;
+        ensure!(before.contains("64M") && before.contains("enabled"), "the rows are {before}");
+        switch.ok("config save -y && config reload -y")?;
+        // The rows are there again, and whoever follows them has looked at them.
+        switch.wait_text("sonic-db-cli CONFIG_DB GET CONFIG_DB_INITIALIZED", "1", SOON)?;
+        tpcm(switch, "apply")?;
+        let after = switch.ok(facts)?;
+        ensure!(after == before, "before the reload it was {before}, after it {after}");
+
+        // Another configuration: one row stops its container, the other one asks for more than there is.
+        let since = switch.now()?;
+        switch.ok(
+            "cd /etc/sonic && jq '.TPC.story.state = \"disabled\" | .TPC[\"story-b\"].memory = \"900G\"' \
+                 config_db.json > other.json && mv other.json config_db.json && config reload -y",
+        )?;
+        switch.wait_text("docker inspect --format '{{.State.Running}}' story", "false", SOON)?;
+        switch.wait_until("the row that asks for too much is told of", SOON, || {
+            Ok(switch.journal_of(&since, "--unit=tpcm-apply")?.contains("900G of memory"))
+        })?;
+        let told = switch.journal_of(&since, "--unit=tpcm-apply")?;
+        ensure!(told.matches("900G of memory").count() == 1, "it is not told in one line: {told}");
+        let unharmed = switch.ok(facts)?;
+        let of_b =
+            |facts: &str| facts.lines().find(|line| line.starts_with("/story-b ")).map(ToOwned::to_owned);
+        ensure!(of_b(&unharmed) == of_b(&before), "it was {before}, and is {unharmed}");
+        runs(switch, "story-b", "1")?;
+        let state = show(switch, "story")?["state"].clone();
+        ensure!(state == "stopped", "disabled by its row it is {state}");
+        // And back.
+        switch.ok("sonic-db-cli CONFIG_DB HSET 'TPC|story' state enabled > /dev/null")?;
+        switch.wait_text("systemctl is-active story.service || true", "active", SOON)?;
         runs(switch, "story", "1")
     });
     switch.ok("sonic-db-cli CONFIG_DB DEL 'TPC|story' 'TPC|story-b'")?;

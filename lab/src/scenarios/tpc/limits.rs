@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{code, make_file, refused, runs, show, story, tell, tpcm};
+use super::{DEFAULTS, code, long_story, make_file, refused, runs, show, story, tell, tpcm};
 use crate::scenario::Scenario;
 use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 14, limits processors, memory and disk, and tells what they do", limits),
     story("tpcm: reservations are admitted, or refused with the sums", admission),
+    story("tpcm: one that no longer fits under a cap that was lowered is not started", lowered_cap),
+    long_story(
+        "tpcm: one that writes beyond its disk limit is warned about, and stopped with the reason",
+        disk,
+    ),
 ];
 
 const SOON: Duration = Duration::from_secs(30);
@@ -56,7 +61,85 @@ fn limits(switch: &Switch) -> Result<()> {
             enforced.as_str().is_some_and(|how| !how.is_empty()),
             "it is not said how disk is kept: {enforced}"
         );
+        runs(switch, "story", "1")?;
+
+        // Beyond its disk limit it is not started, and it says so.
+        fill(switch, 24)?;
+        let over = switch.sh("systemctl restart story.service")?;
+        ensure!(!over.success(), "it was started beyond its disk limit");
+        tells_the_disk(switch)?;
+        switch.ok("rm /host/tpc/story/large; systemctl start story.service")?;
         runs(switch, "story", "1")
+    })
+}
+
+/// The container's own data, in megabytes.
+fn fill(switch: &Switch, megabytes: u32) -> Result<()> {
+    switch.ok(&format!("head -c {megabytes}M /dev/urandom > /host/tpc/story/large")).map(drop)
+}
+
+fn tells_the_disk(switch: &Switch) -> Result<()> {
+    let shown = show(switch, "story")?;
+    let reason = shown["reason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("its limit --disk 20M"), "tpcm show gives the reason {reason:?}: {shown}");
+    let state = switch.ok("docker inspect --format '{{.State.Running}}' story")?;
+    ensure!(state == "false", "beyond its limit it runs");
+    Ok(())
+}
+
+/// The disk is looked at every minute.
+const MEASURED: Duration = Duration::from_secs(90);
+
+fn disk(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        tpcm(switch, &format!("install story {file} -y --disk 20M"))?;
+        let since = switch.now()?;
+        let logged = |words: &str| {
+            switch.wait_until(&format!("the log says {words:?}"), MEASURED, || {
+                Ok(switch.journal_of(&since, "--unit=story")?.contains(words))
+            })
+        };
+        fill(switch, 19)?;
+        logged("of its limit --disk 20M; above it, it is stopped")?;
+        runs(switch, "story", "1")?;
+        fill(switch, 24)?;
+        logged("together more than its limit --disk 20M")?;
+        switch.wait_text("systemctl is-active story.service || true", "failed", SOON)?;
+        tells_the_disk(switch)?;
+        let state = switch.ok("sonic-db-cli STATE_DB HGET 'TPC|story' reason")?;
+        ensure!(state.contains("--disk 20M"), "STATE_DB gives the reason {state:?}");
+        // As it says: with more it runs again.
+        tpcm(switch, "resources story --disk 40M -y")?;
+        switch.ok("systemctl start story.service")?;
+        runs(switch, "story", "1")
+    })
+}
+
+fn lowered_cap(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let file = make_file(switch, "", "1")?;
+        for name in ["story", "story-b"] {
+            tpcm(switch, &format!("install {name} {file} -y --cpu 35%"))?;
+        }
+        let started = "docker inspect --format '{{.State.StartedAt}}' story";
+        let before = switch.ok(started)?;
+        switch.write(DEFAULTS, r#"{ "cap": { "cpu": "50%" } }"#)?;
+        let since = switch.now()?;
+        let refused = switch.sh("systemctl restart story-b.service")?;
+        ensure!(!refused.success(), "70% of the processors were started under a cap of 50%");
+        let sums = "story-b asks for 35% of the processors, but 35% of at most 50% are reserved (story 35%)";
+        let shown = show(switch, "story-b")?;
+        ensure!(
+            shown["state"] == "failed" && shown["reason"].to_string().contains(sums),
+            "tpcm show does not tell the sums: {shown}"
+        );
+        let log = switch.journal_of(&since, "--unit=story-b")?;
+        ensure!(log.contains(sums), "the log does not tell the sums: {log}");
+        ensure!(switch.ok(started)? == before, "it took the other one along");
+        tpcm(switch, "resources story-b --cpu 15% -y")?;
+        switch.ok("systemctl start story-b.service")?;
+        runs(switch, "story-b", "1")
     })
 }
 

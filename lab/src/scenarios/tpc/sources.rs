@@ -14,6 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 3, installs from a remote server by scp", scp),
     story("tpcm: case 4, installs from a remote server by sftp", sftp),
     story("tpcm: case 5, installs from a local path, in every form, told apart by content", media),
+    story("tpcm: installs from an OCI layout and from archives of one", oci),
     story("tpcm: case 6, installs from a registry, with and without login", registry),
 ];
 
@@ -152,6 +153,41 @@ fn media(switch: &Switch) -> Result<()> {
             tpcm(switch, "uninstall story --purge -y")?;
         }
         refused(switch, "install story /root/story/none -y", code::UNREACHABLE, "/root/story/none").map(drop)
+    })
+}
+
+/// What skopeo and buildah write, made of the one layer and the config of an image that docker saved.
+const TO_OCI: &str = r#"set -e; cd /root/story; mkdir -p saved oci/blobs/sha256; tar -xf saved.tar -C saved
+blob() { # file: its descriptor with a media type, and the file among the blobs
+    digest=$(sha256sum "$1" | cut -d' ' -f1); cp "$1" "oci/blobs/sha256/$digest"
+    printf '{"mediaType":"application/vnd.oci.image.%s+%s","digest":"sha256:%s","size":%s}'         "$2" "$3" "$digest" "$(stat -c %s "$1")"
+}
+gzip < saved/*/layer.tar > layer.gz
+config=$(blob saved/$(jq -r '.[0].Config' saved/manifest.json) config.v1 json)
+layer=$(blob layer.gz layer.v1.tar gzip)
+printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":%s,"layers":[%s]}'     "$config" "$layer" > manifest
+printf '{"schemaVersion":2,"manifests":[%s]}' "$(blob manifest manifest.v1 json)" > oci/index.json
+printf '{"imageLayoutVersion":"1.0.0"}' > oci/oci-layout
+tar -C oci -cf oci.tar . ; gzip < oci.tar > oci.packed"#;
+
+fn oci(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        make(switch, "-k 400", "1")?;
+        switch.ok("mkdir /root/story && docker save -o /root/story/saved.tar story:1 && docker rmi story:1 > /dev/null")?;
+        switch.ok(TO_OCI)?;
+        let id = switch.ok("sha256sum < /root/story/saved/$(jq -r '.[0].Config' /root/story/saved/manifest.json) | cut -d' ' -f1")?;
+        for form in ["oci", "oci.tar", "oci.packed"] {
+            tpcm(switch, &format!("install story /root/story/{form} -y"))?;
+            runs(switch, "story", "1")?;
+            let image = switch.ok("docker inspect --format '{{.Id}}' tpc/story")?;
+            ensure!(image == format!("sha256:{id}"), "of {form} became another image: {image}, not {id}");
+            tpcm(switch, "uninstall story --purge -y")?;
+        }
+        // A layer that is not what its name says.
+        switch.ok("cd /root/story/oci/blobs/sha256 && tar -cz /etc/hostname > $(ls -S | head -1)")?;
+        let line = "install story /root/story/oci -y";
+        refused(switch, line, code::DIGEST, "digest")?;
+        refused(switch, "install story /root/story/saved -y", code::NOT_AN_IMAGE, "index.json").map(drop)
     })
 }
 

@@ -74,6 +74,27 @@ fn ones_own_former_limits_do_not_stand_in_ones_way() {
 }
 
 #[test]
+fn after_the_cap_was_lowered_those_start_that_run_or_were_installed_first() {
+    let reserved = |text: &str, since: &str, runs| Reservation {
+        name: name(text),
+        limits: limits("40%", "", ""),
+        since: since.to_owned(),
+        runs,
+    };
+    let cap = Cap { cpu: "50%".parse().unwrap(), ..Cap::default() };
+    let starts = |all: &[Reservation], own: usize| admit_start(&MACHINE, &cap, all, &all[own]);
+    let boot = [reserved("b", "2026-01-01 00:00:00", false), reserved("a", "2026-01-02 00:00:00", false)];
+    assert_eq!(starts(&boot, 0), Ok(()), "whoever came first");
+    let refused = starts(&boot, 1).unwrap_err().to_string();
+    assert!(refused.contains("40% of at most 50% are reserved (b 40%)"), "{refused}");
+    let later = [boot[0].clone(), Reservation { runs: true, ..boot[1].clone() }];
+    assert!(starts(&later, 0).is_err(), "nothing is taken from one that runs");
+    assert_eq!(starts(&later[1..], 0), Ok(()), "one's own does not stand in one's way");
+    let alone = Reservation { limits: limits("60%", "", ""), ..boot[0].clone() };
+    assert!(admit_start(&MACHINE, &cap, &[], &alone).is_err());
+}
+
+#[test]
 fn what_is_not_asked_for_stays() {
     let now = limits("20%", "256M", "1G");
     let asked = Asked { memory: Some("512M".parse().unwrap()), ..Asked::default() };
