@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod images;
+mod pods;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
