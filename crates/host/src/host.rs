@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
-    Record, Refusal, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve,
-    unspoken,
+    Record, Refusal, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve, unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
