@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     AgentStep, AgentView, Care, CurrentOwner, FeatureName, Instance, Knobs, Phase, Reason, RemoteState,
-    SetOwner, Unit, care, frozen, reconcile,
+    SetOwner, Unit, care, frozen, reconcile, speaks_for_label, wants_label,
 };
 use tracing::{info, warn};
 
@@ -213,8 +213,7 @@ impl Agent {
         let Seen { view, unit, since, same_as_local, copy_for } = seen;
         let track = self.track(instance);
         track.ran(view, *unit);
-        if *unit == Unit::Off && view.row.system_state.is_none() {
-            // It says nothing of the label, and what it wanted before its row was lost must not speak for its feature.
+        if !speaks_for_label(*unit, view) {
             track.label = None;
         }
         let local_ran = !track.pod_ran;
@@ -257,12 +256,10 @@ impl Agent {
         Ok(())
     }
 
-    /// The node has the label if any instance of the feature wants it.
     fn label(&mut self, world: &mut impl World, instance: &Instance, wanted: bool) -> Result<(), Trouble> {
         self.track(instance).label = Some(wanted);
-        let of_feature = |(other, _): &(&Instance, &Track)| other.feature == instance.feature;
-        let wanted = self.tracks.iter().filter(of_feature).any(|(_, track)| track.label == Some(true));
-        world.label(&instance.feature, wanted)
+        let of_feature = self.tracks.iter().filter(|(other, _)| other.feature == instance.feature);
+        world.label(&instance.feature, wants_label(of_feature.map(|(_, track)| track.label)))
     }
 
     /// Whether a restart begins.

@@ -157,14 +157,24 @@ fn is_no_time_for(now: &AgentView<'_>) -> bool {
 }
 
 /// The label is intent: it follows a disabled feature and owner local at once, and a unit stopped by hand only after
-/// a while, so that stop, look, start does not take a version out of turn (buildimage #15642). A unit that was never
-/// started says nothing.
+/// a while, so that stop, look, start does not take a version out of turn (buildimage #15642).
 fn drop_label(now: &AgentView<'_>, knobs: &Knobs) -> Option<AgentStep> {
     let view = now.view;
     let unwanted = view.wanted() == SetOwner::Local
         || matches!(view.config.state, Admin::Disabled | Admin::AlwaysDisabled);
     let long_off = now.since >= knobs.label_drop;
-    (view.row.system_state.is_some() && (unwanted || long_off)).then_some(AgentStep::Label(false))
+    (speaks_for_label(now.unit, view) && (unwanted || long_off)).then_some(AgentStep::Label(false))
+}
+
+/// Whether an instance says anything of its feature's label. One that is off and has no row does not: its unit was never
+/// started, or what it wanted was lost with the row and must not speak on.
+pub fn speaks_for_label(unit: Unit, view: &View) -> bool {
+    unit != Unit::Off || view.row.system_state.is_some()
+}
+
+/// Whether the node is to have a feature's label, of what its instances want: it is there for any of them.
+pub fn wants_label(instances: impl IntoIterator<Item = Option<bool>>) -> bool {
+    instances.into_iter().any(|wanted| wanted == Some(true))
 }
 
 /// A copy that began well after its unit was off was not left behind by it: somebody ran the control script by hand, as

@@ -25,7 +25,7 @@ mod verdict;
 mod view;
 mod wait;
 
-pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile};
+pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile, speaks_for_label, wants_label};
 pub use care::{Care, Health, PodTime, care, frozen};
 pub use image::{Digest, Image, ImageId, ImageName, Made, Repository, Tag};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};

@@ -135,8 +135,8 @@ impl RowChange {
     pub fn asker(&self) -> Option<Option<&ContainerId>> {
         match (&self.remote_container_id, self.remote_state) {
             (Some(id), _) => Some(Some(id)),
-            (None, Some(RemoteState::None | RemoteState::Stopped)) => Some(None),
-            (None, Some(RemoteState::Pending | RemoteState::Ready | RemoteState::Running) | None) => None,
+            (None, Some(RemoteState::None | RemoteState::Running | RemoteState::Stopped)) => Some(None),
+            (None, Some(RemoteState::Pending | RemoteState::Ready) | None) => None,
         }
     }
 }

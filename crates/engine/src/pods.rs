@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::ContainerSummary;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::ListContainersOptions;
 use switchyard_core::tpc::LABEL;
 use switchyard_core::{ContainerId, Instance, Pod};
@@ -11,6 +11,9 @@ use crate::{Engine, EngineError};
 
 impl Engine {
     /// The running containers that pods have for this instance. The pause container is none of them.
+    ///
+    /// A container that has just begun to run may have asked for its turn before the engine lists it as running. Asked
+    /// about that one alone, the engine answers once its start is over.
     pub async fn pods(&self, instance: &Instance) -> Result<Vec<Pod>, EngineError> {
         let labels = vec![
             format!("io.kubernetes.container.name={}", instance.container_name()),
@@ -19,15 +22,28 @@ impl Engine {
         let options = ListContainersOptions {
             filters: Some(HashMap::from([
                 ("label".to_owned(), labels),
-                ("status".to_owned(), vec!["running".to_owned()]),
+                ("status".to_owned(), vec!["running".to_owned(), "created".to_owned()]),
             ])),
             ..ListContainersOptions::default()
         };
         let listed =
             self.docker.list_containers(Some(options)).await.map_err(|error| self.error("", error))?;
-        let pods = listed.into_iter().filter(|summary| !is_tpc(summary));
-        let ids = pods.filter_map(|summary| ContainerId::parse(summary.id.as_deref()?).ok());
-        Ok(ids.map(|id| Pod { id }).collect())
+        let mut pods = Vec::new();
+        for summary in listed.into_iter().filter(|summary| !is_tpc(summary)) {
+            let Some(id) = summary.id.as_deref().and_then(|id| ContainerId::parse(id).ok()) else { continue };
+            if summary.state != Some(ContainerSummaryStateEnum::CREATED) || self.runs(&id).await? {
+                pods.push(Pod { id });
+            }
+        }
+        Ok(pods)
+    }
+
+    async fn runs(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        match self.inspect(id.as_str()).await {
+            Ok(container) => Ok(container.state.and_then(|state| state.running).unwrap_or_default()),
+            Err(EngineError::NoSuchContainer(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Stops and removes all containers that a kubelet made, their pause containers too. For a switch that is no node any

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
-    Record, Refusal, RemoteState, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve,
-    unspoken,
+    Record, Refusal, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve, unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
@@ -111,7 +110,7 @@ impl Host {
         // Both at once: the engine's answers are most of what a verb costs beside its own call.
         let mut engine = self.engine.clone();
         let name = instance.container_name();
-        let (container, pods) = tokio::join!(engine.container(&name), self.pods(instance, &row));
+        let (container, pods) = tokio::join!(engine.container(&name), self.pods(instance));
         let local = match container? {
             None => Local::Missing,
             Some(container) if container.running => Local::Running,
@@ -119,9 +118,9 @@ impl Host {
         };
         let pods = match pods {
             // The engine wants another version of its protocol, which the other question has agreed on.
-            Err(HostError::Engine(EngineError::Version(_))) => {
+            Err(EngineError::Version(_)) => {
                 self.engine = engine;
-                self.pods(instance, &row).await?
+                self.pods(instance).await?
             }
             pods => pods?,
         };
@@ -162,22 +161,8 @@ impl Host {
         }
     }
 
-    /// The pods that run. One that asks as soon as it lives is not on the engine's list yet; asked about it by its id,
-    /// the engine answers once its start is over. Taken for gone it would have to ask again, and again.
-    async fn pods(&mut self, instance: &Instance, row: &FeatureState) -> Result<Vec<Pod>, HostError> {
-        if !self.kubernetes {
-            return Ok(Vec::new());
-        }
-        let mut pods = self.engine.pods(instance).await?;
-        if let (RemoteState::Pending | RemoteState::Ready, Some(asker)) =
-            (row.remote_state, &row.remote_container_id)
-            && !pods.iter().any(|pod| pod.id.same_as(asker))
-            && let Some(container) = self.engine.container(asker.as_str()).await?
-            && container.running
-        {
-            pods.push(Pod { id: container.id });
-        }
-        Ok(pods)
+    async fn pods(&self, instance: &Instance) -> Result<Vec<Pod>, EngineError> {
+        if self.kubernetes { self.engine.pods(instance).await } else { Ok(Vec::new()) }
     }
 
     /// Decides on what is and carries it out, until nothing came in between.

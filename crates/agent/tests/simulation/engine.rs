@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use switchyard_agent::Trouble;
-use switchyard_core::{Answer, Asking, CurrentOwner, RemoteState, SetOwner, Side, SystemState, ask, leave};
+use switchyard_core::{
+    Answer, Asking, CurrentOwner, FeatureState, RemoteState, SetOwner, Side, SystemState, Version, ask, leave,
+};
 
 use crate::lies::Lie;
 use crate::sim::{Channel, Place, Sim};
-use crate::state::{Gate, Health};
+use crate::state::{Gate, Health, State};
 
 /// Docker's own grace.
 const GRACE: u64 = 10_000;
@@ -139,59 +141,71 @@ async fn turn(sim: &Sim, at: usize, number: u64) {
     }
 }
 
-/// SONIC.md 4.2. Each look and what follows from it in one go: what could come in between is the image's own risk.
+/// SONIC.md 4.2, step by step. Only its last look and what follows from it are one: what could come in between there is
+/// the image's own risk.
 async fn sonic_turn(sim: &Sim, at: usize, number: u64) {
-    #[derive(PartialEq)]
-    enum Next {
-        Run,
-        Freeze,
-        Poll,
+    let seen = sim.with(|state| state.all[at].row.clone());
+    if seen.system_state.is_none()
+        || (seen.remote_state == RemoteState::Ready && sonic_takes(sim, at, number))
+    {
+        return;
     }
-    let mut polled = false;
-    loop {
-        let next = sim.with(|state| {
-            let Some(container) = state.containers.get(&number) else { return Next::Freeze };
-            let (version, id) = (container.image.version.clone(), container.id.short());
-            let one = &state.all[at];
-            let local = one.row.stable_version.as_ref().is_some_and(|local| local.same_as(&version));
-            let owner = state.config(at).map_or(SetOwner::Local, |config| config.set_owner);
-            let mut row = one.row.clone();
-            if !polled {
-                if row.system_state.is_none() {
-                    return Next::Run;
-                }
-                if owner == SetOwner::Local || row.system_state != Some(SystemState::Up) || local {
-                    return Next::Freeze;
-                }
-                row.container_version = Some(version.clone());
-                if !matches!(row.remote_state, RemoteState::Pending | RemoteState::Ready) {
-                    row.remote_state = RemoteState::Pending;
-                }
-            } else if row.container_version.as_ref() != Some(&version) {
-                return Next::Freeze;
-            }
-            let next = if row.remote_state == RemoteState::Ready {
-                row.current_owner = CurrentOwner::Kube;
-                row.container_id = Some(id);
-                row.remote_state = RemoteState::Running;
-                Next::Run
-            } else {
-                Next::Poll
-            };
-            if row != state.all[at].row {
-                state.all[at].row = row;
-                state.tell_story(|| format!("instance {at}: SONiC's script writes the row"));
-                state.touch(at);
-            }
-            next
+    sim.moment().await;
+    let Some(version) = sim.with(|state| sonic_version(state, at, number, &seen)) else {
+        return std::future::pending().await;
+    };
+    sim.with(|state| sonic_writes(state, at, |row| row.container_version = Some(version.clone())));
+    sim.moment().await;
+    if !matches!(seen.remote_state, RemoteState::Pending | RemoteState::Ready) {
+        sim.with(|state| sonic_writes(state, at, |row| row.remote_state = RemoteState::Pending));
+    }
+    polls(sim, number, true);
+    while sim.with(|state| state.all[at].row.remote_state) != RemoteState::Ready {
+        sim.sleep(Duration::from_secs(2)).await;
+    }
+    polls(sim, number, false);
+    let is_mine = sim.with(|state| state.all[at].row.container_version.as_ref() == Some(&version));
+    if !is_mine || !sonic_takes(sim, at, number) {
+        std::future::pending().await
+    }
+}
+
+/// Its version, if it goes on to ask.
+fn sonic_version(state: &State, at: usize, number: u64, seen: &FeatureState) -> Option<Version> {
+    let version = &state.containers.get(&number)?.image.version;
+    let is_local = seen.stable_version.as_ref().is_some_and(|local| local.same_as(version));
+    let is_kube = state.config(at).is_some_and(|config| config.set_owner == SetOwner::Kube);
+    let may_ask = is_kube && seen.system_state == Some(SystemState::Up) && !is_local;
+    may_ask.then(|| version.clone())
+}
+
+fn sonic_takes(sim: &Sim, at: usize, number: u64) -> bool {
+    sim.with(|state| {
+        let Some(container) = state.containers.get(&number) else { return false };
+        let (version, id) = (container.image.version.clone(), container.id.short());
+        sonic_writes(state, at, |row| {
+            row.current_owner = CurrentOwner::Kube;
+            row.container_id = Some(id);
+            row.container_version = Some(version);
+            row.remote_state = RemoteState::Running;
         });
-        match next {
-            Next::Run => return,
-            Next::Freeze => return std::future::pending().await,
-            Next::Poll => sim.sleep(Duration::from_secs(2)).await,
+        true
+    })
+}
+
+/// Without a condition, and without the container that asks.
+fn sonic_writes(state: &mut State, at: usize, change: impl FnOnce(&mut FeatureState)) {
+    change(&mut state.all[at].row);
+    state.tell_row(at, "SONiC's script");
+    state.touch(at);
+}
+
+fn polls(sim: &Sim, number: u64, polls: bool) {
+    sim.with(|state| {
+        if let Some(container) = state.containers.get_mut(&number) {
+            container.polls = polls;
         }
-        polled = true;
-    }
+    });
 }
 
 fn asking<T>(sim: &Sim, number: u64, asked: bool, question: impl FnOnce(&Asking<'_>) -> T) -> Option<T> {

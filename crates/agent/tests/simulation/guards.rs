@@ -66,6 +66,11 @@ fn a_pod_must_ask_before_it_runs() {
 
 /// FIELD.md defect 8: a pod that was refused slept for ever.
 #[test]
+fn a_pod_must_be_seen_as_soon_as_it_can_ask() {
+    fails_without(Lie::ListedLate, "the question of a pod is lost");
+}
+
+#[test]
 fn frozen_pods_must_be_stopped() {
     fails_without(Lie::FrozenStays, "runs");
 }

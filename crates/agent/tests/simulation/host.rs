@@ -9,11 +9,14 @@ use switchyard_core::{
 };
 
 use crate::engine;
+use crate::lies::Lie;
 use crate::sim::{Channel, Sim};
 use crate::state::{Container, Gate};
 
 /// How often a plan is made anew because the row changed under it.
 const DECISIONS_MAX: usize = 8;
+/// How long a container may run before an engine that is not asked for it lists it.
+const LISTED: Duration = Duration::from_secs(2);
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +43,9 @@ pub(crate) async fn view(sim: &Sim, at: usize) -> Result<View, Trouble> {
             (Some(_), None) => Local::Stopped,
             (None, None) => Local::Missing,
         };
-        let pods = state.of(at, Side::Kube).map(|number| Pod { id: state.containers[&number].id.clone() });
-        let pods = pods.collect();
+        let pods = state.of(at, Side::Kube).map(|number| &state.containers[&number]);
+        let pods = pods.filter(|pod| state.lie != Lie::ListedLate || pod.since + LISTED < state.now);
+        let pods = pods.map(|pod| Pod { id: pod.id.clone() }).collect();
         let verdict = state.verdict(at, &config, &row);
         let instance = one.name.clone();
         Ok(View { instance, kubernetes: true, server_answers, config, row, local, pods, verdict })

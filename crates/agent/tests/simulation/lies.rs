@@ -28,6 +28,8 @@ pub(crate) enum Lie {
     RunsAhead,
     /// Runs that end as planned count against the start limit.
     StartsCount,
+    /// A container runs for a while before it is seen to.
+    ListedLate,
     /// A frozen pod is not stopped.
     FrozenStays,
 }

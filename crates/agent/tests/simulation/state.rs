@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchyard_agent::Event;
 use switchyard_core::{
     ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, Knobs, Moment, Phase, Record,
-    RowChange, SetOwner, Side, Verdict, Version,
+    RemoteState, RowChange, SetOwner, Side, Verdict, Version,
 };
 
 use crate::chance::Chance;
@@ -109,6 +109,9 @@ pub(crate) struct Container {
     pub(crate) payload: bool,
     pub(crate) ready: bool,
     pub(crate) dying: bool,
+    pub(crate) since: Duration,
+    /// It asked by SONiC's own script, and looks for its turn.
+    pub(crate) polls: bool,
     pub(crate) program: Option<Pid>,
 }
 
@@ -258,9 +261,10 @@ impl State {
         let Some(after) = change.apply(&self.all[at].row) else { return false };
         // Redis tells of every write, also of one that changes nothing.
         if *change != (RowChange { only_if: change.only_if.clone(), ..RowChange::default() }) {
-            let same = after == self.all[at].row;
-            self.all[at].row = after;
-            if self.telling && !same {
+            let before = std::mem::replace(&mut self.all[at].row, after);
+            let same = before == self.all[at].row;
+            self.must_not_lose_question(at, &before, who);
+            if !same {
                 self.tell_row(at, who);
             }
             self.touch(at);
@@ -268,7 +272,24 @@ impl State {
         true
     }
 
-    fn tell_row(&mut self, at: usize, who: &str) {
+    /// One that asks by SONiC's own script asks once. The start of the local copy takes that back (SONIC.md 4.3), and owner
+    /// local: nobody else may.
+    fn must_not_lose_question(&mut self, at: usize, before: &FeatureState, who: &str) {
+        let is_kube = self.config(at).is_some_and(|config| config.set_owner == SetOwner::Kube);
+        let asks = |row: &FeatureState| matches!(row.remote_state, RemoteState::Pending | RemoteState::Ready);
+        let lost = asks(before)
+            && !asks(&self.all[at].row)
+            && self.of(at, Side::Kube).any(|number| self.containers[&number].polls);
+        if lost && is_kube && who != "start" {
+            let name = self.all[at].name.clone();
+            self.broken(format!("{name}: the question of a pod is lost: {who}"));
+        }
+    }
+
+    pub(crate) fn tell_row(&mut self, at: usize, who: &str) {
+        if !self.telling {
+            return;
+        }
         let one = &self.all[at];
         let (row, name) = (&one.row, one.name.clone());
         let text = format!(
@@ -346,6 +367,8 @@ impl State {
             payload: false,
             ready: false,
             dying: false,
+            since: self.now,
+            polls: false,
             program: None,
         };
         self.containers.insert(number, container);

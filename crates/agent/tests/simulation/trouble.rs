@@ -145,6 +145,13 @@ fn flip(owner: SetOwner) -> SetOwner {
 pub(crate) fn set_owner(sim: &Sim, at: usize) {
     sim.with(|state| {
         state.change_feature(at, |feature| feature.config.set_owner = flip(feature.config.set_owner));
+        let feature = state.all[at].feature;
+        if state.features[feature].config.set_owner == SetOwner::Local {
+            // With it goes every question, however soon it is kube again.
+            let (containers, all) = (&mut state.containers, &state.all);
+            let asks = containers.values_mut().filter(|container| all[container.instance].feature == feature);
+            asks.for_each(|container| container.polls = false);
+        }
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchyard_core::{
     AgentView, CurrentOwner, FeatureName, FeatureState, Instance, Knobs, Phase, RemoteState, Unit, Verdict,
-    View, reconcile,
+    View, reconcile, speaks_for_label, wants_label,
 };
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
@@ -95,6 +95,16 @@ fn a_version_that_is_held_blocked_or_failed_lately_does_not_take_over() {
 }
 
 /// BI#15642: a restart dropped the label, and the node took the newest template out of turn.
+#[test]
+fn an_instance_that_is_off_and_lost_its_row_does_not_speak_for_the_label_of_its_feature() {
+    let lost = kube();
+    assert!(!speaks_for_label(Unit::Off, &lost));
+    assert!(speaks_for_label(Unit::Active, &lost), "its row will be repaired");
+    assert!(speaks_for_label(Unit::Off, &kube().row(down())));
+    assert!(wants_label([None, Some(false), Some(true)]), "one of several is enough");
+    assert!(!wants_label([None, Some(false)]));
+}
+
 #[test]
 fn the_label_follows_a_stop_after_a_while_and_disable_or_owner_local_at_once() {
     let knobs = Knobs::default();

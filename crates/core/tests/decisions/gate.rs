@@ -1,11 +1,13 @@
 //! The start-up call inside an image (SONIC.md 4.2; DESIGN.md section 4 *Knock* and *Keeping out*).
 
+use std::time::Duration;
+
 use switchyard_core::{
-    AsicId, Asking, CurrentOwner, FeatureConfig, FeatureState, Instance, RemoteState, SetOwner, Side,
-    SystemState, Version, ask, leave,
+    Answer, AsicId, Asking, CurrentOwner, FeatureConfig, FeatureState, Instance, Knobs, RemoteState,
+    SetOwner, Side, SystemState, Version, ask, leave, wait,
 };
 
-use crate::case::{RowCase, down, engine_id, feature, up};
+use crate::case::{RowCase, ViewCase, down, engine_id, feature, kube, up};
 use crate::words;
 
 /// A container of version 2 asks, beside a local image of version 1.
@@ -159,4 +161,23 @@ fn a_container_that_ends_takes_back_only_its_own_entry() {
     let knocked = up().owner(CurrentOwner::Local, "snmp").remote(RemoteState::Pending, "b");
     assert_eq!(left(&local(knocked)), Some((up_still, CurrentOwner::None, RemoteState::Pending)));
     assert_eq!(left(&local(up())), None);
+}
+
+/// SONiC's own call asks with two fields, and leaves alone the one that it does not know.
+#[test]
+fn a_pod_that_ran_leaves_nothing_behind_that_hides_the_question_of_an_unmodified_image() {
+    let asked = up().remote(RemoteState::Ready, "a");
+    let Answer::RecordAndRun(change, _) = pod(asked.clone()).asking(ask) else {
+        panic!("it has its turn");
+    };
+    let mut row = change.apply(&asked).expect("nothing has changed");
+    row.remote_state = RemoteState::Pending;
+    row.container_version = Version::parse("3").ok();
+    let knobs = Knobs::default();
+    let beside_local = FeatureState { current_owner: CurrentOwner::Local, ..row.clone() };
+    let waits = kube().row(beside_local).runs().pods(&["b"]);
+    assert_eq!(words::waiting(&wait(&waits, Duration::ZERO, &knobs)), "watch local");
+    let alone = FeatureState { current_owner: CurrentOwner::None, ..row };
+    let waits = kube().row(alone).pods(&["b"]);
+    assert_eq!(words::waiting(&wait(&waits, Duration::ZERO, &knobs)), "PodsTurn: row(remote=ready)");
 }

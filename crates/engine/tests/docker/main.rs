@@ -4,6 +4,7 @@
 
 mod images;
 mod registry;
+mod pods;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
