@@ -15,6 +15,7 @@ pub use credentials::ClientCertificate;
 use place::Readers;
 
 use crate::address::ServerAddress;
+use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::{FormError, NodeName};
 use crate::kubeconfig::{self, User};
@@ -31,6 +32,8 @@ const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 /// everything with what there is.
 const JOINING: &str = "/run/switchyard/kubelet-joining";
 const SAVED: &str = "/host/switchyard/kubernetes";
+/// Where the kubelet finds the client certificate with which it asks for its own.
+const INVITATION: &str = "/host/switchyard/kubernetes/client.pem";
 
 /// How Docker keeps its containers apart, which the kubelet has to know: `cgroupfs` or `systemd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,12 @@ impl Changed {
     }
 }
 
+impl User<'static> {
+    fn saved_certificate() -> Self {
+        Self::Certificate(Path::new(INVITATION))
+    }
+}
+
 /// The kubelet's files below a root, which is `/` but for tests.
 #[derive(Debug, Clone)]
 pub struct KubeletFiles {
@@ -111,17 +120,17 @@ impl KubeletFiles {
 
     /// Writes all that the kubelet needs to become, or to be, this node of this cluster.
     ///
-    /// A node certificate that is there is used as long as it is this node's, of this cluster, and not expired; the token
-    /// then waits for the day it is needed. Without either this is refused before anything is written.
+    /// A node certificate that is there is used as long as it is this node's, of this cluster, and not expired; the
+    /// credential, which must have been saved if it is a certificate, then waits for the day it is needed. Without either this is refused before anything is written.
     pub fn write_for_join(
         &self,
         server: &ServerAddress,
         ca: &CaCertificate,
-        token: Option<&Token>,
+        credential: Option<&Credential>,
         settings: &Settings<'_>,
     ) -> Result<Changed, ClusterError> {
         let usable = self.usable_certificate(ca, settings.node);
-        if !usable && token.is_none() {
+        if !usable && credential.is_none() {
             return Err(self.why_no_credentials(settings.node));
         }
         // What a join that was cut short changed, and told neither systemd nor the kubelet, is still to be told: without
@@ -135,11 +144,9 @@ impl KubeletFiles {
             changed.files |= self.forget_identity()?;
         }
         changed.files |= place::write(&self.path(CA), ca.pem().as_bytes(), Readers::All)?;
-        changed.files |= match token {
-            Some(token) => {
-                let text = kubeconfig::write(server, Path::new(CA), &User::Token(token));
-                place::write(&self.path(BOOTSTRAP), text.as_bytes(), Readers::Root)?
-            }
+        changed.files |= match credential {
+            Some(Credential::Token(token)) => self.write_bootstrap(server, &User::Token(token))?,
+            Some(Credential::Certificate(_)) => self.write_bootstrap(server, &User::saved_certificate())?,
             None => place::remove(&self.path(BOOTSTRAP))?,
         };
         if usable {
@@ -181,11 +188,13 @@ impl KubeletFiles {
         if place::read(&self.path(KUBECONFIG))?.is_some() {
             files |= self.write_kubeconfig(server)?;
         }
-        let path = self.path(BOOTSTRAP);
-        let token = place::read(&path)?.and_then(|text| kubeconfig::field(&text, "token"));
-        if let Some(token) = token.and_then(|token| Token::parse(&token).ok()) {
-            let text = kubeconfig::write(server, Path::new(CA), &User::Token(&token));
-            files |= place::write(&path, text.as_bytes(), Readers::Root)?;
+        if let Some(text) = place::read(&self.path(BOOTSTRAP))? {
+            let token = kubeconfig::field(&text, "token").and_then(|token| Token::parse(&token).ok());
+            if let Some(token) = token {
+                files |= self.write_bootstrap(server, &User::Token(&token))?;
+            } else if kubeconfig::field(&text, "client-certificate").is_some() {
+                files |= self.write_bootstrap(server, &User::saved_certificate())?;
+            }
         }
         Ok(Changed { unit: false, files })
     }
@@ -204,6 +213,11 @@ impl KubeletFiles {
         // Last: while it is there, what was cut short is carried on.
         let unit = place::remove(&self.path(DROP_IN))?;
         Ok(Changed { unit, files })
+    }
+
+    fn write_bootstrap(&self, server: &ServerAddress, user: &User<'_>) -> Result<bool, ClusterError> {
+        let text = kubeconfig::write(server, Path::new(CA), user);
+        place::write(&self.path(BOOTSTRAP), text.as_bytes(), Readers::Root)
     }
 
     /// The kubelet writes this file itself, in its own words, when it gets its first certificate. It is left as it is

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use switchyard_cluster::{
     Backoff, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress, random,
-    try_token,
+    try_credential,
 };
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
@@ -312,13 +312,13 @@ impl Side {
         }
     }
 
-    /// Whether the server answers; to a switch that still waits for its certificate, whether its token is still good.
+    /// Whether the server answers; to a switch that still waits for its certificate, whether what it shows is still good.
     async fn look_again(&self, client: &Client, invitation: &Invitation) -> Result<(), ClusterError> {
         let answer = client.answers().await;
-        if let (Err(ClusterError::NoCredentials { .. }), Some(token)) = (&answer, &invitation.token)
+        if let (Err(ClusterError::NoCredentials { .. }), Some(credential)) = (&answer, &invitation.credential)
             && let Some(ca) = self.files.ca()?
         {
-            try_token(&invitation.server, &ca, token).await?;
+            try_credential(&invitation.server, &ca, credential).await?;
         }
         answer
     }

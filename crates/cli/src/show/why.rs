@@ -2,9 +2,10 @@
 //! core's, asked with what is; who may not ask the engine gets it from the rows alone.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use switchyard_agent::kubelet_files;
 use switchyard_core::{
     Answer, Asking, CurrentOwner, FeatureName, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner,
     Side, Version, View, Waiting, ask, start, wait,
@@ -26,6 +27,7 @@ struct Report {
     since: Option<String>,
     reason: Option<String>,
     token: &'static str,
+    client_certificate: String,
     ca_pin: Option<String>,
     node: Option<String>,
     features: Vec<Line>,
@@ -63,6 +65,7 @@ pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
         since,
         reason,
         token: token(&credentials),
+        client_certificate: client_certificate(),
         ca_pin: pin(&credentials),
         node: host.switch.node_name()?,
         features,
@@ -112,6 +115,19 @@ fn token(credentials: &Credentials) -> &'static str {
         Ok(None) => "absent",
         Err(SonicError::FileBroken { .. }) => "broken",
         Err(_) => "only root can see it",
+    }
+}
+
+/// Whom the client certificate names, with which a node's own is asked for.
+fn client_certificate() -> String {
+    match kubelet_files().saved_certificate() {
+        Ok(Some(certificate)) => match certificate.check(SystemTime::now()) {
+            Ok(()) => certificate.name().to_owned(),
+            Err(_) => format!("{}, expired", certificate.name()),
+        },
+        Ok(None) => "absent".to_owned(),
+        Err(_) if !rustix::process::geteuid().is_root() => "only root can see it".to_owned(),
+        Err(_) => "broken".to_owned(),
     }
 }
 
@@ -286,7 +302,7 @@ fn print(report: &Report, wide: bool) {
     output::table(&header, &report.features.iter().map(row).collect::<Vec<_>>());
 }
 
-fn facts(report: &Report) -> [(&'static str, String); 5] {
+fn facts(report: &Report) -> [(&'static str, String); 6] {
     let config = &report.server.config;
     let server = match (&report.server.error, &config.ip) {
         (Some(_), _) => "cannot be told".to_owned(),
@@ -305,6 +321,7 @@ fn facts(report: &Report) -> [(&'static str, String); 5] {
         ("Server", server),
         ("Connected", format!("{connected}{since}{reason}")),
         ("Token", report.token.to_owned()),
+        ("Client certificate", report.client_certificate.clone()),
         ("CA pin", report.ca_pin.clone().unwrap_or_else(none)),
         ("Node", report.node.clone().unwrap_or_else(none)),
     ]

@@ -2,7 +2,7 @@
 
 use switchyard_cluster::{
     CaCertificate, CgroupDriver, ClusterError, Invitation, NodeName, ServerAddress, Settings, discover,
-    local_address_towards, recognize, try_token,
+    local_address_towards, recognize, try_credential,
 };
 use switchyard_engine::{Engine, SOCKET};
 use tracing::info;
@@ -20,9 +20,10 @@ impl Side {
         self.files.restore_credentials().map_err(trouble)?;
         let (joined, known) = (self.files.joined_to(), self.files.ca().map_err(trouble)?);
         let ca = self.find_out_ca(invitation, joined.as_ref(), known.as_ref()).await.map_err(trouble)?;
-        if let (false, Some(token)) = (self.files.usable_certificate(&ca, node), &invitation.token) {
+        if let (false, Some(credential)) = (self.files.usable_certificate(&ca, node), &invitation.credential)
+        {
             // The kubelet would tell nobody but its own log why it gets no certificate.
-            try_token(server, &ca, token).await.map_err(trouble)?;
+            try_credential(server, &ca, credential).await.map_err(trouble)?;
         }
         if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
             info!(%server, "another cluster is configured: leaving the one before it");
@@ -33,8 +34,10 @@ impl Side {
         let driver = engine.cgroup_driver().await.map_err(trouble)?;
         let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
         let settings = Settings { node, address, cgroup_driver };
-        let changed =
-            self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings).map_err(trouble)?;
+        let changed = self
+            .files
+            .write_for_join(server, &ca, invitation.credential.as_ref(), &settings)
+            .map_err(trouble)?;
         self.files.point_to(server).map_err(trouble)?;
         let systemd = systemd().await?;
         if changed.unit {
