@@ -32,6 +32,7 @@ const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 /// everything with what there is.
 const JOINING: &str = "/run/switchyard/kubelet-joining";
 const SAVED: &str = "/host/switchyard/kubernetes";
+const STATIC_PODS: &str = "/host/switchyard/kubernetes/manifests";
 /// Where the kubelet finds the client certificate with which it asks for its own.
 const INVITATION: &str = "/host/switchyard/kubernetes/client.pem";
 
@@ -73,8 +74,8 @@ impl std::fmt::Display for CgroupDriver {
 pub struct Settings<'a> {
     /// The node's name.
     pub node: &'a NodeName,
-    /// The node's address ([`crate::local_address_towards`]).
-    pub address: IpAddr,
+    /// The node's address ([`crate::local_address_towards`]). A kubelet without a cluster needs none.
+    pub address: Option<IpAddr>,
     /// What Docker uses.
     pub cgroup_driver: CgroupDriver,
 }
@@ -155,6 +156,28 @@ impl KubeletFiles {
         let configuration = texts::configuration(settings);
         changed.files |= place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
         Ok(changed)
+    }
+
+    /// Writes all that the kubelet needs to run the static pods of [`KubeletFiles::static_pods`] and nothing else. It belongs
+    /// to no cluster then, and listens to nobody.
+    pub fn write_alone(&self, settings: &Settings<'_>) -> Result<Changed, ClusterError> {
+        let cut_short = !place::write(&self.path(JOINING), b"", Readers::All)?;
+        let drop_in = texts::drop_in_alone(settings);
+        let unit = place::write(&self.path(DROP_IN), drop_in.as_bytes(), Readers::All)?;
+        let configuration = texts::configuration_alone(settings, STATIC_PODS);
+        let files = place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
+        Ok(Changed { unit: unit || cut_short, files })
+    }
+
+    /// The directory of static pods' manifests: on /host, so that they outlive the SONiC image.
+    pub fn static_pods(&self) -> PathBuf {
+        self.path(STATIC_PODS)
+    }
+
+    /// Whether it holds any manifest; like the kubelet, this passes over names that begin with a dot.
+    pub fn has_static_pods(&self) -> bool {
+        let Ok(mut entries) = std::fs::read_dir(self.static_pods()) else { return false };
+        entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")))
     }
 
     /// The kubelet was started with all that the last join has written.

@@ -4,6 +4,7 @@
 //! what it does to features it leaves to the loop. Level-triggered like the loop: killed anywhere, it finds from files and
 //! rows what it was about.
 
+mod alone;
 mod join;
 mod kubelet;
 mod labels;
@@ -24,12 +25,13 @@ use switchyard_cluster::{
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::{Message, Queue, clock};
 use crate::invitation::{host_name, invitation, kubelet_files};
 use crate::world::{Event, PodReport, Trouble, trouble};
+use alone::Manifests;
 use kubelet::{Kubelet, Run};
 use labels::Labels;
 use pods::Pods;
@@ -102,6 +104,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             wish: Ok(Wish::None),
             logged: BTreeSet::new(),
             left_behind: None,
+            manifests: Manifests::of(&kubelet_files()),
             proxy,
         };
         side.run().await;
@@ -114,6 +117,8 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
 enum Wish {
     /// Belong to no cluster.
     None,
+    /// Belong to no cluster, and run the static pods that are there.
+    Alone(NodeName),
     /// Belong to this one, under this name.
     Join(Invitation, NodeName),
 }
@@ -135,6 +140,8 @@ struct Side {
     logged: BTreeSet<String>,
     /// What the last leave could not do, and what an administrator has to do instead.
     left_behind: Option<String>,
+    /// The directory of static pods.
+    manifests: Manifests,
     /// Only where it is asked for.
     proxy: Option<Proxy>,
 }
@@ -153,6 +160,13 @@ impl Side {
             match wish {
                 Ok(Wish::None) => {
                     let done = self.belong_to_none().await;
+                    self.rest(done.err().map(|_| RETRY)).await;
+                }
+                Ok(Wish::Alone(node)) => {
+                    let done = self.run_alone(&node).await;
+                    if let Err(why) = &done {
+                        self.say(None, false, Some(&why.0)).await;
+                    }
                     self.rest(done.err().map(|_| RETRY)).await;
                 }
                 Ok(Wish::Join(invitation, node)) => {
@@ -179,11 +193,18 @@ impl Side {
         }
     }
 
-    /// Until a row changes, or this time has passed.
+    /// Until a row or a static pod's manifest changes, or this time has passed.
     async fn rest(&mut self, at_most: Option<Duration>) {
-        match at_most {
-            Some(at_most) => drop(timeout(at_most, self.told.changed()).await),
-            None => drop(self.told.changed().await),
+        let end = async {
+            match at_most {
+                Some(at_most) => sleep(at_most).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.told.changed() => {}
+            () = self.manifests.changed() => {}
+            () = end => {}
         }
     }
 
@@ -198,6 +219,7 @@ impl Side {
         }
         match invitation(&self.paths, &mut switch)? {
             Some(invitation) => Ok(Wish::Join(invitation, node_name(&mut switch)?)),
+            None if self.files.has_static_pods() => Ok(Wish::Alone(node_name(&mut switch)?)),
             None => Ok(Wish::None),
         }
     }
@@ -411,11 +433,12 @@ impl Side {
         let status = ServerStatus {
             ip: server.map(ServerAddress::host),
             port: server.map(ServerAddress::port),
-            connected,
+            connected: server.is_some() && connected,
             update_time: None,
             reason: why.map(ToOwned::to_owned),
+            static_pods: server.is_none() && connected,
         };
-        let was_connected = self.status.as_ref().map(|status| status.connected);
+        let could_come = self.status.as_ref().map(|status| status.connected || status.static_pods);
         if self.status.as_ref() == Some(&status) && self.row_says(&status) {
             return;
         }
@@ -436,11 +459,12 @@ impl Side {
             (Some(server), None) => {
                 info!(%server, connected, "cluster: the node is Ready and the API server answers");
             }
+            (None, None) if connected => info!("cluster: none, and the kubelet runs static pods"),
             (None, Some(why)) => info!("cluster: none: {why}"),
             (None, None) => info!("cluster: none"),
         }
         self.status = Some(status);
-        if was_connected != Some(connected) {
+        if could_come != Some(connected) {
             let _ = self.queue.send(Event::Everything.into()).await;
         }
     }
@@ -457,7 +481,11 @@ impl Side {
     fn row_says(&self, status: &ServerStatus) -> bool {
         let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
         row.is_ok_and(|row| {
-            row.is_some_and(|row| row.connected == status.connected && row.reason == status.reason)
+            row.is_some_and(|row| {
+                let says =
+                    |status: &ServerStatus| (status.connected, status.static_pods, status.reason.clone());
+                says(&row) == says(status)
+            })
         })
     }
 }

@@ -94,6 +94,9 @@ fn connection(server: &Server, status: Option<ServerStatus>) -> (bool, Option<St
     let status = status.unwrap_or_default();
     let reason = match (&server.error, &server.config) {
         (Some(error), _) => Some(error.clone()),
+        (None, config) if config.ip.is_none() && status.static_pods => {
+            Some("no server is configured, and the kubelet runs static pods".to_owned())
+        }
         (None, config) if config.ip.is_none() => {
             Some("no server is configured; see: switchyard config kubernetes server ip --help".to_owned())
         }
@@ -142,7 +145,7 @@ fn pin(credentials: &Credentials) -> Option<String> {
 async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
     let knobs = host.knobs()?;
     let read = rows::read(host)?;
-    let server_answers = host.switch.server_connected()?;
+    let server_answers = host.switch.pods_can_come()?;
     let mut lines = Vec::new();
     let mut engine_answers = true;
     for row in read.rows {

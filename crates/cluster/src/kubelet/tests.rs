@@ -64,7 +64,7 @@ impl Switch {
 
     fn settings(&self) -> Settings<'_> {
         let address = Ipv4Addr::new(10, 0, 0, 7).into();
-        Settings { node: &self.node, address, cgroup_driver: CgroupDriver::Systemd }
+        Settings { node: &self.node, address: Some(address), cgroup_driver: CgroupDriver::Systemd }
     }
 
     /// A join that comes to its end.
@@ -160,6 +160,37 @@ fn a_client_certificate_takes_the_place_of_a_token_and_the_kubelet_reads_it_from
     switch.files.save_credential(&certificate).unwrap();
     switch.files.forget().unwrap();
     assert_eq!(switch.files.saved_credential().unwrap(), None, "leaving forgets it too");
+}
+
+#[test]
+fn a_kubelet_without_a_cluster_runs_the_manifests_on_host_and_has_no_port() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    assert!(!switch.files.has_static_pods());
+    fs::create_dir_all(switch.files.static_pods()).unwrap();
+    fs::write(switch.files.static_pods().join(".snmp.yaml.swp"), "").unwrap();
+    assert!(!switch.files.has_static_pods(), "the kubelet does not read that either");
+    fs::write(switch.files.static_pods().join("snmp.yaml"), "").unwrap();
+    assert!(switch.files.has_static_pods());
+
+    let settings = Settings { address: None, ..switch.settings() };
+    assert!(switch.files.write_alone(&settings).unwrap().any());
+    switch.files.kubelet_knows().unwrap();
+    assert!(!switch.files.write_alone(&settings).unwrap().files, "written once");
+    let configuration = switch.read("var/lib/kubelet/config.yaml");
+    for line in
+        ["enableServer: false", "readOnlyPort: 0", "staticPodPath: /host/switchyard/kubernetes/manifests"]
+    {
+        assert!(configuration.contains(line), "{configuration}");
+    }
+    let unit = switch.read("etc/systemd/system/kubelet.service.d/10-switchyard.conf");
+    assert!(unit.contains(" --kubeconfig= ") && unit.contains(" --node-ip= "), "{unit}");
+    assert!(switch.files.are_ours());
+    assert_eq!(switch.files.joined_to(), None);
+
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert!(!switch.read("var/lib/kubelet/config.yaml").contains("static"), "a cluster says what runs");
+    switch.files.forget().unwrap();
+    assert!(switch.files.has_static_pods(), "they are the operator's");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Joining a cluster: finding out whom to trust, writing what the kubelet needs, starting it. Each step can run twice.
 
 use switchyard_cluster::{
-    CaCertificate, CgroupDriver, ClusterError, Invitation, NodeName, ServerAddress, Settings, discover,
-    local_address_towards, recognize, try_credential,
+    CaCertificate, CgroupDriver, Changed, ClusterError, Invitation, NodeName, ServerAddress, Settings,
+    discover, local_address_towards, recognize, try_credential,
 };
 use switchyard_engine::{Engine, SOCKET};
 use tracing::info;
@@ -29,16 +29,18 @@ impl Side {
             info!(%server, "another cluster is configured: leaving the one before it");
             self.leave_keeping_invitation(invitation).await?;
         }
-        let address = local_address_towards(server).await.map_err(trouble)?;
-        let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
-        let driver = engine.cgroup_driver().await.map_err(trouble)?;
-        let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
-        let settings = Settings { node, address, cgroup_driver };
+        let address = Some(local_address_towards(server).await.map_err(trouble)?);
+        let settings = Settings { node, address, cgroup_driver: cgroup_driver().await? };
         let changed = self
             .files
             .write_for_join(server, &ca, invitation.credential.as_ref(), &settings)
             .map_err(trouble)?;
         self.files.point_to(server).map_err(trouble)?;
+        self.start_kubelet(changed).await
+    }
+
+    /// Has the kubelet run with what is written now.
+    pub(super) async fn start_kubelet(&self, changed: Changed) -> Result<(), Trouble> {
         let systemd = systemd().await?;
         if changed.unit {
             systemd.daemon_reload().await.map_err(trouble)?;
@@ -71,4 +73,10 @@ impl Side {
         }
         discover(invitation).await
     }
+}
+
+/// How the engine keeps its containers apart, which the kubelet has to know.
+pub(super) async fn cgroup_driver() -> Result<CgroupDriver, Trouble> {
+    let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
+    CgroupDriver::parse(&engine.cgroup_driver().await.map_err(trouble)?).map_err(trouble)
 }

@@ -37,7 +37,7 @@ impl Side {
         if let Some(server) = &server {
             info!(%server, "leaving the cluster");
         } else {
-            info!("taking away what an earlier leave left");
+            info!("the kubelet is put away: there is no cluster for it, and no static pod");
         }
         self.leaving.store(true, Ordering::Relaxed);
         self.say(server.as_ref(), false, Some("the switch leaves its cluster")).await;
