@@ -195,6 +195,12 @@ impl Cluster {
         std::fs::read_to_string(self.site.path("pki/ca.crt")).context("cannot read the cluster's CA")
     }
 
+    /// A client certificate with which a switch may join, and its key.
+    pub fn client_certificate(&self) -> Result<(String, String)> {
+        let read = |kind: &str| std::fs::read_to_string(self.site.path(&format!("pki/switches.{kind}")));
+        Ok((read("crt")?, read("key")?))
+    }
+
     /// A kubeconfig of somebody who has this token.
     pub fn kubeconfig(&self, token: &str) -> Result<String> {
         pki::token_kubeconfig(&self.site, token).map(|config| config.to_string())

@@ -16,10 +16,10 @@ pub fn invitation(paths: &Paths, switch: &mut Switch) -> Result<Option<Invitatio
     let config = switch.server_config().map_err(trouble)?;
     let Some(host) = config.wanted() else { return Ok(None) };
     let server = ServerAddress::new(host.as_str(), config.port).map_err(trouble)?;
-    let token = kubelet_files().saved_token().map_err(trouble)?;
+    let credential = kubelet_files().saved_credential().map_err(trouble)?;
     let pin = Credentials::of(paths).ca_pin().map_err(trouble)?;
     let pin = pin.map(|pin| CaPin::parse(&pin.to_string())).transpose().map_err(trouble)?;
-    Ok(Some(Invitation { server, token, pin, insecure: config.insecure }))
+    Ok(Some(Invitation { server, credential, pin, insecure: config.insecure }))
 }
 
 /// What the switch is called: as configured, else as the kernel has it.

@@ -6,6 +6,7 @@
 //! neither pin nor token: a token is never given to a cluster that did not sign with it, nor against a pin.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +18,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::address::ServerAddress;
+use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::https::{ANSWER_MAX, Answer, Ask, CALL_MAX, call, connect, within};
 use crate::trust::{CaCertificate, CaPin, Invitation, Token};
@@ -46,7 +48,7 @@ pub(crate) struct Seen {
 
 pub(crate) async fn look(invitation: &Invitation) -> Result<Seen, ClusterError> {
     let server = &invitation.server;
-    if invitation.pin.is_none() && invitation.token.is_none() && !invitation.insecure {
+    if invitation.pin.is_none() && invitation.token().is_none() && !invitation.insecure {
         return Err(ClusterError::NoTrust { server: server.clone() });
     }
     let config = tls::curious(server)?;
@@ -81,7 +83,7 @@ fn authority(
         };
     }
     let info = info?;
-    if let Some(token) = &invitation.token {
+    if let Some(token) = invitation.token() {
         check_signature(server, &info, token)?;
     }
     let pem: String = certificates(&info).iter().map(|der| crate::x509::pem("CERTIFICATE", der)).collect();
@@ -138,13 +140,13 @@ pub async fn recognize(server: &ServerAddress, ca: &CaCertificate) -> Result<(),
     within(server, CALL_MAX, connect(server, config)).await.map(drop)
 }
 
-/// Whether the cluster takes this token and would give a node's certificate for it. Sent over verified TLS only.
+/// Whether the cluster takes this and would give a node's certificate for it. Shown over verified TLS only.
 ///
 /// The kubelet asks for its certificate by itself, but tells nobody but its log why it got none.
-pub async fn try_token(
+pub async fn try_credential(
     server: &ServerAddress,
     ca: &CaCertificate,
-    token: &Token,
+    credential: &Credential,
 ) -> Result<(), ClusterError> {
     #[derive(Deserialize)]
     struct Review {
@@ -163,9 +165,21 @@ pub async fn try_token(
     });
     let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
     let mut ask = Ask::send(Method::POST, path, "application/json", review.to_string().into_bytes());
-    ask.authorization = Some(bearer(server, token)?);
-    let answer = call(server, tls::trusting(server, ca, None)?, ask, ANSWER_MAX).await?;
-    let shown = format!("token {}", token.id());
+    let identity = match credential {
+        Credential::Token(token) => {
+            ask.authorization = Some(bearer(server, token)?);
+            None
+        }
+        Credential::Certificate(certificate) => {
+            certificate.check(SystemTime::now())?;
+            certificate.identity()
+        }
+    };
+    let answer = call(server, tls::trusting(server, ca, identity)?, ask, ANSWER_MAX).await?;
+    let shown = match credential {
+        Credential::Token(token) => format!("token {}", token.id()),
+        Credential::Certificate(certificate) => certificate.to_string(),
+    };
     let doing = "ask for a node's certificate";
     let review: Review = answer.object(server, doing, &shown)?;
     if review.status.allowed {
@@ -175,7 +189,7 @@ pub async fn try_token(
         server: server.clone(),
         doing: doing.to_owned(),
         message: format!("to whoever has {shown}: it is not of the group system:bootstrappers:switchyard"),
-        remedy: "kubectl apply -f packaging/cluster/2-join.yaml, and make the token as docs/cluster.md tells"
+        remedy: "kubectl apply -f packaging/cluster/2-join.yaml, and make the token or certificate as docs/cluster.md tells"
             .to_owned(),
     })
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::address::ServerAddress;
 use crate::client::Client;
-use crate::discover::{look, recognize, try_token};
+use crate::discover::{look, recognize, try_credential};
 use crate::error::{ClusterError, one_line};
 use crate::forms::NodeName;
 use crate::https::{CALL_MAX, within};
@@ -106,12 +106,13 @@ pub async fn checks(examined: &Examined<'_>) -> Vec<Check> {
     let Ok(node) = node else { return found };
     let certified = credentials(examined.files, invitation, &node, &mut found);
     if let Some(ca) = ca {
-        if let Some(token) = &invitation.token {
-            found.push(match try_token(&invitation.server, &ca, token).await {
-                Ok(()) => Check::good("token", format!("{token} is accepted")),
+        if let Some(credential) = &invitation.credential {
+            let name = if credential.token().is_some() { "token" } else { "client certificate" };
+            found.push(match try_credential(&invitation.server, &ca, credential).await {
+                Ok(()) => Check::good(name, format!("{credential} is accepted")),
                 // A switch that has its certificate does not need it.
-                Err(error) if certified => Check { verdict: Verdict::Warning, ..Check::bad("token", error) },
-                Err(error) => Check::bad("token", error),
+                Err(error) if certified => Check { verdict: Verdict::Warning, ..Check::bad(name, error) },
+                Err(error) => Check::bad(name, error),
             });
         }
         if certified && examined.files.joined_to().is_some() {
@@ -163,7 +164,7 @@ async fn cluster(
     }
     let known = files.ca().ok().flatten().filter(|ca| invitation.allows(ca));
     if invitation.pin.is_none()
-        && invitation.token.is_none()
+        && invitation.token().is_none()
         && let Some(ca) = known
     {
         let recognized = recognize(server, &ca).await;
@@ -219,7 +220,7 @@ async fn reach(server: &ServerAddress) -> Result<String, ClusterError> {
 }
 
 fn trusted(invitation: &Invitation, pins: &str) -> Check {
-    let by = match (&invitation.pin, &invitation.token) {
+    let by = match (&invitation.pin, invitation.token()) {
         (Some(_), _) => "known by its pin",
         (None, Some(_)) => "known by the token's signature",
         (None, None) => {
@@ -256,8 +257,8 @@ fn credentials(
 ) -> bool {
     const NAME: &str = "credentials";
     let Some(certificate) = files.client_certificate() else {
-        found.push(match &invitation.token {
-            Some(token) => Check::good(NAME, format!("no certificate yet; token {token} is to get one")),
+        found.push(match &invitation.credential {
+            Some(credential) => Check::good(NAME, format!("no certificate yet; {credential} is to get one")),
             None => Check::bad(NAME, ClusterError::NoCredentials { node: node.clone() }),
         });
         return false;
@@ -274,7 +275,7 @@ fn credentials(
         return false;
     }
     if let Err(error) = certificate.check(SystemTime::now()) {
-        let verdict = if invitation.token.is_some() { Verdict::Warning } else { Verdict::Bad };
+        let verdict = if invitation.credential.is_some() { Verdict::Warning } else { Verdict::Bad };
         found.push(Check { verdict, ..Check::bad(NAME, error) });
         return false;
     }

@@ -148,7 +148,8 @@ pub enum ClusterError {
     },
     /// The server does not know us by what we showed.
     #[error(
-        "{server} does not accept {what}: make a new token (docs/cluster.md), then: config kubernetes server token"
+        "{server} does not accept {what}: make a new one (docs/cluster.md), then: config kubernetes server token, or \
+         config kubernetes server client-certificate"
     )]
     Unauthorized {
         /// Which server.
@@ -168,6 +169,17 @@ pub enum ClusterError {
         /// What to do there, usually a command.
         remedy: String,
     },
+    /// The client certificate with which a node's own is asked for has run out.
+    #[error(
+        "the client certificate of {name:?} expired at {at}: make a new one (docs/cluster.md), then: config kubernetes \
+         server client-certificate"
+    )]
+    InvitationExpired {
+        /// Whose.
+        name: String,
+        /// When.
+        at: String,
+    },
     /// The node's certificate, or that of the server it was for, has run out.
     #[error(
         "the certificate of node {node} expired at {at}, while the switch was away: make a new token \
@@ -179,9 +191,10 @@ pub enum ClusterError {
         /// When.
         at: String,
     },
-    /// There is neither a node certificate nor a token.
+    /// There is neither a node certificate nor anything to get one by.
     #[error(
-        "the switch has no certificate of node {node} and no token to get one: config kubernetes server token"
+        "the switch has no certificate of node {node} and nothing to get one by: config kubernetes server \
+         token, or config kubernetes server client-certificate"
     )]
     NoCredentials {
         /// The node it would be.
@@ -230,6 +243,7 @@ impl ClusterError {
             Self::Unauthorized { .. } => "Unauthorized",
             Self::Forbidden { .. } => "Forbidden",
             Self::CertificateExpired { .. } => "CertificateExpired",
+            Self::InvitationExpired { .. } => "ClientCertificateExpired",
             Self::NoCredentials { .. } => "NoCredentials",
             Self::Refused { .. } => "ServerRefused",
             Self::File { .. } => "FileUnusable",

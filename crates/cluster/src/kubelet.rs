@@ -15,6 +15,7 @@ pub use credentials::ClientCertificate;
 use place::Readers;
 
 use crate::address::ServerAddress;
+use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::{FormError, NodeName};
 use crate::kubeconfig::{self, User};
@@ -31,6 +32,9 @@ const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 /// everything with what there is.
 const JOINING: &str = "/run/switchyard/kubelet-joining";
 const SAVED: &str = "/host/switchyard/kubernetes";
+const STATIC_PODS: &str = "/host/switchyard/kubernetes/manifests";
+/// Where the kubelet finds the client certificate with which it asks for its own.
+const INVITATION: &str = "/host/switchyard/kubernetes/client.pem";
 
 /// How Docker keeps its containers apart, which the kubelet has to know: `cgroupfs` or `systemd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +74,8 @@ impl std::fmt::Display for CgroupDriver {
 pub struct Settings<'a> {
     /// The node's name.
     pub node: &'a NodeName,
-    /// The node's address ([`crate::local_address_towards`]).
-    pub address: IpAddr,
+    /// The node's address ([`crate::local_address_towards`]). A kubelet without a cluster needs none.
+    pub address: Option<IpAddr>,
     /// What Docker uses.
     pub cgroup_driver: CgroupDriver,
 }
@@ -89,6 +93,12 @@ impl Changed {
     /// Whether a kubelet that runs has to be restarted.
     pub fn any(self) -> bool {
         self.unit || self.files
+    }
+}
+
+impl User<'static> {
+    fn saved_certificate() -> Self {
+        Self::Certificate(Path::new(INVITATION))
     }
 }
 
@@ -111,17 +121,17 @@ impl KubeletFiles {
 
     /// Writes all that the kubelet needs to become, or to be, this node of this cluster.
     ///
-    /// A node certificate that is there is used as long as it is this node's, of this cluster, and not expired; the token
-    /// then waits for the day it is needed. Without either this is refused before anything is written.
+    /// A node certificate that is there is used as long as it is this node's, of this cluster, and not expired; the
+    /// credential, which must have been saved if it is a certificate, then waits for the day it is needed. Without either this is refused before anything is written.
     pub fn write_for_join(
         &self,
         server: &ServerAddress,
         ca: &CaCertificate,
-        token: Option<&Token>,
+        credential: Option<&Credential>,
         settings: &Settings<'_>,
     ) -> Result<Changed, ClusterError> {
         let usable = self.usable_certificate(ca, settings.node);
-        if !usable && token.is_none() {
+        if !usable && credential.is_none() {
             return Err(self.why_no_credentials(settings.node));
         }
         // What a join that was cut short changed, and told neither systemd nor the kubelet, is still to be told: without
@@ -135,11 +145,9 @@ impl KubeletFiles {
             changed.files |= self.forget_identity()?;
         }
         changed.files |= place::write(&self.path(CA), ca.pem().as_bytes(), Readers::All)?;
-        changed.files |= match token {
-            Some(token) => {
-                let text = kubeconfig::write(server, Path::new(CA), &User::Token(token));
-                place::write(&self.path(BOOTSTRAP), text.as_bytes(), Readers::Root)?
-            }
+        changed.files |= match credential {
+            Some(Credential::Token(token)) => self.write_bootstrap(server, &User::Token(token))?,
+            Some(Credential::Certificate(_)) => self.write_bootstrap(server, &User::saved_certificate())?,
             None => place::remove(&self.path(BOOTSTRAP))?,
         };
         if usable {
@@ -148,6 +156,28 @@ impl KubeletFiles {
         let configuration = texts::configuration(settings);
         changed.files |= place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
         Ok(changed)
+    }
+
+    /// Writes all that the kubelet needs to run the static pods of [`KubeletFiles::static_pods`] and nothing else. It belongs
+    /// to no cluster then, and listens to nobody.
+    pub fn write_alone(&self, settings: &Settings<'_>) -> Result<Changed, ClusterError> {
+        let cut_short = !place::write(&self.path(JOINING), b"", Readers::All)?;
+        let drop_in = texts::drop_in_alone(settings);
+        let unit = place::write(&self.path(DROP_IN), drop_in.as_bytes(), Readers::All)?;
+        let configuration = texts::configuration_alone(settings, STATIC_PODS);
+        let files = place::write(&self.path(CONFIGURATION), configuration.as_bytes(), Readers::All)?;
+        Ok(Changed { unit: unit || cut_short, files })
+    }
+
+    /// The directory of static pods' manifests: on /host, so that they outlive the SONiC image.
+    pub fn static_pods(&self) -> PathBuf {
+        self.path(STATIC_PODS)
+    }
+
+    /// Whether it holds any manifest; like the kubelet, this passes over names that begin with a dot.
+    pub fn has_static_pods(&self) -> bool {
+        let Ok(mut entries) = std::fs::read_dir(self.static_pods()) else { return false };
+        entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")))
     }
 
     /// The kubelet was started with all that the last join has written.
@@ -181,11 +211,13 @@ impl KubeletFiles {
         if place::read(&self.path(KUBECONFIG))?.is_some() {
             files |= self.write_kubeconfig(server)?;
         }
-        let path = self.path(BOOTSTRAP);
-        let token = place::read(&path)?.and_then(|text| kubeconfig::field(&text, "token"));
-        if let Some(token) = token.and_then(|token| Token::parse(&token).ok()) {
-            let text = kubeconfig::write(server, Path::new(CA), &User::Token(&token));
-            files |= place::write(&path, text.as_bytes(), Readers::Root)?;
+        if let Some(text) = place::read(&self.path(BOOTSTRAP))? {
+            let token = kubeconfig::field(&text, "token").and_then(|token| Token::parse(&token).ok());
+            if let Some(token) = token {
+                files |= self.write_bootstrap(server, &User::Token(&token))?;
+            } else if kubeconfig::field(&text, "client-certificate").is_some() {
+                files |= self.write_bootstrap(server, &User::saved_certificate())?;
+            }
         }
         Ok(Changed { unit: false, files })
     }
@@ -204,6 +236,11 @@ impl KubeletFiles {
         // Last: while it is there, what was cut short is carried on.
         let unit = place::remove(&self.path(DROP_IN))?;
         Ok(Changed { unit, files })
+    }
+
+    fn write_bootstrap(&self, server: &ServerAddress, user: &User<'_>) -> Result<bool, ClusterError> {
+        let text = kubeconfig::write(server, Path::new(CA), user);
+        place::write(&self.path(BOOTSTRAP), text.as_bytes(), Readers::Root)
     }
 
     /// The kubelet writes this file itself, in its own words, when it gets its first certificate. It is left as it is

@@ -7,6 +7,7 @@
 mod address;
 mod backoff;
 mod client;
+mod credential;
 mod discover;
 pub mod doctor;
 mod error;
@@ -26,7 +27,8 @@ mod x509;
 pub use address::ServerAddress;
 pub use backoff::{Backoff, random};
 pub use client::{Client, PodCondition, PodName};
-pub use discover::{discover, recognize, try_token};
+pub use credential::{Credential, InvitationCertificate};
+pub use discover::{discover, recognize, try_credential};
 pub use error::ClusterError;
 pub use forms::{FormError, LabelKey, LabelValue, NodeName, label_value};
 pub use identity::{SwitchFacts, identity_labels};

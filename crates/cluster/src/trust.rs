@@ -7,6 +7,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::address::ServerAddress;
+use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::FormError;
 use crate::x509;
@@ -113,7 +114,7 @@ pub struct Invitation {
     /// Where the API server is.
     pub server: ServerAddress,
     /// What a switch without a node certificate proves itself with.
-    pub token: Option<Token>,
+    pub credential: Option<Credential>,
     /// The pin of the cluster's CA.
     pub pin: Option<CaPin>,
     /// Whether the CA may be taken as it is presented, if there is neither pin nor token to tell it by.
@@ -121,6 +122,11 @@ pub struct Invitation {
 }
 
 impl Invitation {
+    /// The token, if that is what it came with.
+    pub fn token(&self) -> Option<&Token> {
+        self.credential.as_ref().and_then(Credential::token)
+    }
+
     /// Whether this may be the CA of the cluster that is meant: a pin names it, or none is given.
     pub fn allows(&self, ca: &CaCertificate) -> bool {
         self.pin.as_ref().is_none_or(|pin| ca.pins().contains(pin))
@@ -217,7 +223,12 @@ mod tests {
     fn no_way_of_printing_a_token_shows_its_secret() {
         let token = Token::parse(&format!("abcdef.{SECRET}")).unwrap();
         let server = ServerAddress::new("10.0.0.5", 6443).unwrap();
-        let invitation = Invitation { server, token: Some(token.clone()), pin: None, insecure: false };
+        let invitation = Invitation {
+            server,
+            credential: Some(Credential::Token(token.clone())),
+            pin: None,
+            insecure: false,
+        };
         for text in
             [token.to_string(), format!("{token:?}"), format!("{token:#?}"), format!("{invitation:?}")]
         {

@@ -38,6 +38,12 @@ fn common_name(subject: &str) -> String {
     name.unwrap_or_default().to_owned()
 }
 
+/// A time for people.
+pub(crate) fn told(time: SystemTime) -> String {
+    let at = jiff::Timestamp::try_from(time);
+    at.map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string())
+}
+
 /// The PEM form, in lines as everybody writes them.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);

@@ -33,7 +33,7 @@ pub struct View {
     pub instance: Instance,
     /// Is Kubernetes support installed? Without it an owner `kube` is read as `local`.
     pub kubernetes: bool,
-    /// Does the API server answer now?
+    /// Can pods come now: does the API server answer, or does the kubelet run static pods?
     pub server_answers: bool,
     /// What is configured.
     pub config: FeatureConfig,

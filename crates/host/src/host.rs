@@ -106,7 +106,7 @@ impl Host {
     pub async fn view(&mut self, instance: &Instance) -> Result<View, HostError> {
         let config = self.switch.feature_config(&instance.feature)?.unwrap_or_default();
         let row = self.switch.feature_state(instance)?.unwrap_or_default();
-        let server_answers = self.kubernetes && self.switch.server_connected()?;
+        let server_answers = self.kubernetes && self.switch.pods_can_come()?;
         // Both at once: the engine's answers are most of what a verb costs beside its own call.
         let mut engine = self.engine.clone();
         let name = instance.container_name();

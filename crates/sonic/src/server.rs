@@ -103,6 +103,9 @@ impl ServerConfig {
     }
 }
 
+/// The field of STATE_DB that says that the kubelet runs static pods.
+pub(crate) const STATIC_PODS: &str = "static_pods";
+
 /// STATE_DB `KUBERNETES_MASTER|SERVER`: how it goes with the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ServerStatus {
@@ -116,6 +119,8 @@ pub struct ServerStatus {
     pub update_time: Option<String>,
     /// One line why it is not connected. This field is ours; it never holds a secret.
     pub reason: Option<String>,
+    /// Does the kubelet run static pods, without any server? This field is ours too.
+    pub static_pods: bool,
 }
 
 /// The configuration, from its row.
@@ -142,6 +147,7 @@ pub fn parse_server_status(fields: &Fields) -> Result<ServerStatus, RowError> {
         connected: boolean_of("STATE_DB", ROW, "connected", fields.get("connected").cloned())?,
         update_time: owned("update_time"),
         reason: owned("reason"),
+        static_pods: boolean_of("STATE_DB", ROW, STATIC_PODS, fields.get(STATIC_PODS).cloned())?,
     })
 }
 
@@ -213,10 +219,16 @@ impl Switch {
             ("port", port.as_str()),
             ("connected", if status.connected { "true" } else { "false" }),
             ("reason", status.reason.as_deref().unwrap_or_default()),
+            (STATIC_PODS, if status.static_pods { "true" } else { "" }),
         ];
         let present = self.raw_server_status()?.unwrap_or_default();
+        // A switch without static pods never has that field.
+        let fields = fields.into_iter().filter(|(field, value)| {
+            *field != STATIC_PODS || !value.is_empty() || present.contains_key(STATIC_PODS)
+        });
+        let fields: Vec<_> = fields.collect();
         let says = |(field, value): (&str, &str)| present.get(field).is_some_and(|is| is == value);
-        if present.contains_key("update_time") && fields.into_iter().all(says) {
+        if present.contains_key("update_time") && fields.iter().copied().all(says) {
             return Ok(false);
         }
         let now = crate::version::local_time();
@@ -373,6 +385,7 @@ mod tests {
             connected: true,
             update_time: Some("2026-08-01 10:00:00".into()),
             reason: None,
+            static_pods: false,
         };
         assert_eq!(parse_server_status(&fields(&row)), Ok(status));
         assert_eq!(parse_server_status(&fields(&[])), Ok(ServerStatus::default()));

@@ -10,6 +10,7 @@ use std::{
 
 use switchyard_core::{AsicId, FeatureConfig, FeatureName, FeatureState, Instance, RowChange, Version};
 
+use crate::server::STATIC_PODS;
 use crate::{
     Changes, Db, DbConfig, Fields, Paths, SonicError,
     changes::Channel,
@@ -229,10 +230,15 @@ impl Switch {
         Ok(())
     }
 
-    /// Whether the Kubernetes API server answered when it was last asked.
-    pub fn server_connected(&mut self) -> Result<bool, SonicError> {
-        let word = self.db(None, STATE)?.field(SERVER_TABLE, SERVER_KEY, "connected")?;
-        Ok(boolean_of(STATE, "KUBERNETES_MASTER|SERVER", "connected", word)?)
+    /// Whether pods can come: the Kubernetes API server answered when it was last asked, or the kubelet runs static pods.
+    pub fn pods_can_come(&mut self) -> Result<bool, SonicError> {
+        for field in ["connected", STATIC_PODS] {
+            let word = self.db(None, STATE)?.field(SERVER_TABLE, SERVER_KEY, field)?;
+            if boolean_of(STATE, "KUBERNETES_MASTER|SERVER", field, word)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the configuration is loaded. Until then an absent row means nothing (SONIC.md 1.4).

@@ -17,12 +17,14 @@ const DAYS: &str = "3650";
 
 /// Who has a certificate to speak to the API server with: file name, user, group (none: the user's rights come by
 /// name from the API server's own defaults).
-const CLIENTS: [(&str, &str, &str); 4] = [
+const CLIENTS: [(&str, &str, &str); 5] = [
     ("admin", "lab-admin", "system:masters"),
     ("controller-manager", "system:kube-controller-manager", ""),
     ("scheduler", "system:kube-scheduler", ""),
     // With which the API server asks kubelets for logs and commands.
     ("kubelet-client", "lab-kubelet-client", "system:masters"),
+    // With which switches may ask for a certificate of their own.
+    ("switches", "switches", "system:bootstrappers:switchyard"),
 ];
 
 /// Makes what is missing.

@@ -1,5 +1,6 @@
 //! Switches and the lab's control plane with nothing of ours between them: what every story about joining builds on.
 
+mod alone;
 mod asics;
 mod bad_servers;
 mod bench;
@@ -63,6 +64,7 @@ pub(super) fn all() -> Vec<Scenario> {
     [
         BY_HAND,
         joining::SCENARIOS,
+        alone::SCENARIOS,
         leaving::SCENARIOS,
         bad_servers::SCENARIOS,
         moves::SCENARIOS,

@@ -522,7 +522,7 @@ fn refusals(switch: &Switch) -> Result<()> {
         refusal("runuser -u nobody -- switchyard show feature status", 5, "no right to open"),
     ];
     all_refused(switch, &refusals)?;
-    switch.ok("[ ! -e /host/switchyard/kubernetes ]").context("a refused token was kept").map(drop)
+    switch.ok("[ ! -e /host/switchyard/kubernetes/token ]").context("a refused token was kept").map(drop)
 }
 
 fn without_kubernetes(switch: &Switch) -> Result<()> {

@@ -4,6 +4,7 @@
 //! what it does to features it leaves to the loop. Level-triggered like the loop: killed anywhere, it finds from files and
 //! rows what it was about.
 
+mod alone;
 mod join;
 mod kubelet;
 mod labels;
@@ -20,18 +21,19 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use switchyard_cluster::{
     Backoff, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress, random,
-    try_token,
+    try_credential,
 };
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_host::clock;
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::{Message, Queue};
 use crate::invitation::{host_name, invitation, kubelet_files};
 use crate::world::{Event, PodReport, Trouble, trouble};
+use alone::Manifests;
 use kubelet::{Kubelet, Run};
 use labels::Labels;
 use pods::Pods;
@@ -102,6 +104,7 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             wish: Ok(Wish::None),
             told_why: Told::default(),
             left_behind: None,
+            manifests: Manifests::of(&kubelet_files()),
             proxy,
         };
         side.run().await;
@@ -114,6 +117,8 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
 enum Wish {
     /// Belong to no cluster.
     None,
+    /// Belong to no cluster, and run the static pods that are there.
+    Alone(NodeName),
     /// Belong to this one, under this name.
     Join(Invitation, NodeName),
 }
@@ -134,6 +139,8 @@ struct Side {
     told_why: Told,
     /// What the last leave could not do, and what an administrator has to do instead.
     left_behind: Option<String>,
+    /// The directory of static pods.
+    manifests: Manifests,
     /// Only where it is asked for.
     proxy: Option<Proxy>,
 }
@@ -153,6 +160,14 @@ impl Side {
                 Ok(Wish::None) => {
                     let done = self.belong_to_none().await;
                     self.rest(done.err().map(|_| RETRY)).await;
+                }
+                Ok(Wish::Alone(node)) => {
+                    let done = self.run_alone(&node).await;
+                    let retry = done.is_err().then_some(RETRY);
+                    if let Err(why) = done {
+                        self.say(None, false, Some(why)).await;
+                    }
+                    self.rest(retry).await;
                 }
                 Ok(Wish::Join(invitation, node)) => {
                     match self.belong(&invitation, &node, &mut backoff).await {
@@ -178,11 +193,18 @@ impl Side {
         }
     }
 
-    /// Until a row changes, or this time has passed.
+    /// Until a row or a static pod's manifest changes, or this time has passed.
     async fn rest(&mut self, at_most: Option<Duration>) {
-        match at_most {
-            Some(at_most) => drop(timeout(at_most, self.told.changed()).await),
-            None => drop(self.told.changed().await),
+        let end = async {
+            match at_most {
+                Some(at_most) => sleep(at_most).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.told.changed() => {}
+            () = self.manifests.changed() => {}
+            () = end => {}
         }
     }
 
@@ -197,6 +219,7 @@ impl Side {
         }
         match invitation(&self.paths, &mut switch)? {
             Some(invitation) => Ok(Wish::Join(invitation, node_name(&mut switch)?)),
+            None if self.files.has_static_pods() => Ok(Wish::Alone(node_name(&mut switch)?)),
             None => Ok(Wish::None),
         }
     }
@@ -311,13 +334,13 @@ impl Side {
         }
     }
 
-    /// Whether the server answers; to a switch that still waits for its certificate, whether its token is still good.
+    /// Whether the server answers; to a switch that still waits for its certificate, whether what it shows is still good.
     async fn look_again(&self, client: &Client, invitation: &Invitation) -> Result<(), ClusterError> {
         let answer = client.answers().await;
-        if let (Err(ClusterError::NoCredentials { .. }), Some(token)) = (&answer, &invitation.token)
+        if let (Err(ClusterError::NoCredentials { .. }), Some(credential)) = (&answer, &invitation.credential)
             && let Some(ca) = self.files.ca()?
         {
-            try_token(&invitation.server, &ca, token).await?;
+            try_credential(&invitation.server, &ca, credential).await?;
         }
         answer
     }
@@ -410,11 +433,12 @@ impl Side {
         let status = ServerStatus {
             ip: server.map(ServerAddress::host),
             port: server.map(ServerAddress::port),
-            connected,
+            connected: server.is_some() && connected,
             update_time: None,
             reason: why.as_ref().map(|why| why.words().to_owned()),
+            static_pods: server.is_none() && connected,
         };
-        let was_connected = self.status.as_ref().map(|status| status.connected);
+        let could_come = self.status.as_ref().map(|status| status.connected || status.static_pods);
         if self.status.as_ref() == Some(&status) && self.row_says(&status) {
             return;
         }
@@ -435,11 +459,12 @@ impl Side {
             (Some(server), None) => {
                 info!(%server, connected, "cluster: the node is Ready and the API server answers");
             }
+            (None, None) if connected => info!("cluster: none, and the kubelet runs static pods"),
             (None, Some(why)) => info!("cluster: none: {why}"),
             (None, None) => info!("cluster: none"),
         }
         self.status = Some(status);
-        if was_connected != Some(connected) {
+        if could_come != Some(connected) {
             let _ = self.queue.send(Event::Everything.into()).await;
         }
     }
@@ -456,7 +481,11 @@ impl Side {
     fn row_says(&self, status: &ServerStatus) -> bool {
         let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
         row.is_ok_and(|row| {
-            row.is_some_and(|row| row.connected == status.connected && row.reason == status.reason)
+            row.is_some_and(|row| {
+                let says =
+                    |status: &ServerStatus| (status.connected, status.static_pods, status.reason.clone());
+                says(&row) == says(status)
+            })
         })
     }
 }

@@ -209,6 +209,17 @@ Examples:
 The token is no argument: everybody can see those. It is kept in /host/switchyard/kubernetes/token, which only root
 can read and which outlives a SONiC image; it is never printed, logged or written to CONFIG_DB.")]
     Token(TokenSource),
+    /// Keep a client certificate with which this switch joins, in place of a token
+    #[command(after_help = "\
+Examples:
+  switchyard config kubernetes server client-certificate /root/switches.crt --key /root/switches.key
+  switchyard config kubernetes server client-certificate /root/both.pem
+  switchyard config kubernetes server client-certificate --remove
+
+With it the switch asks for a certificate of its own, once, as it would with a token; docs/cluster.md tells how to make
+one. It signs nothing, so the cluster's CA must be told too: switchyard config kubernetes server ca-pin. It is kept in
+/host/switchyard/kubernetes/client.pem, which only root can read and which outlives a SONiC image.")]
+    ClientCertificate(CertificateSource),
     /// Keep the hash of the cluster's CA, so that no other is believed
     #[command(after_help = "\
 Examples:
@@ -234,6 +245,21 @@ pub(crate) struct TokenSource {
     /// Read it from a file that nobody else can read
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Forget it
+    #[arg(long)]
+    pub(crate) remove: bool,
+}
+
+/// Where the client certificate comes from.
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Args)]
+pub(crate) struct CertificateSource {
+    /// The certificate in PEM form, with those it was signed by, and with its key if that is in no file of its own
+    #[arg(value_name = "FILE", required_unless_present = "remove", conflicts_with = "remove")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key in PEM form, in a file that nobody else can read
+    #[arg(long, value_name = "FILE", conflicts_with = "remove")]
+    pub(crate) key: Option<PathBuf>,
     /// Forget it
     #[arg(long)]
     pub(crate) remove: bool,

@@ -3,7 +3,10 @@
 
 use switchyard_sonic::{CaPin, Credentials, Label, Paths, ServerHost, Switch, parse_port};
 
-use super::args::{KubernetesVerb, LabelVerb, ServerVerb, TokenSource};
+use switchyard_agent::kubelet_files;
+use switchyard_cluster::Credential;
+
+use super::args::{CertificateSource, KubernetesVerb, LabelVerb, ServerVerb, TokenSource};
 use super::membership;
 use super::token;
 use crate::click::Stop;
@@ -30,6 +33,7 @@ fn server(verb: &ServerVerb) -> Result<(), Stop> {
         ServerVerb::Insecure { insecure } => set("insecure", python(insecure)),
         ServerVerb::Disable { disable } => set("disable", python(disable)),
         ServerVerb::Token(source) => set_token(source),
+        ServerVerb::ClientCertificate(source) => set_certificate(source),
         ServerVerb::CaPin { pin } => set_pin(pin),
     }
 }
@@ -51,7 +55,21 @@ fn set_token(source: &TokenSource) -> Result<(), Stop> {
         credentials.remove_token()?;
     } else {
         credentials.set_token(&token::read(source)?)?;
+        kubelet_files().forget_certificate().map_err(|error| Stop::refused(&error))?;
     }
+    tell_agent()
+}
+
+fn set_certificate(source: &CertificateSource) -> Result<(), Stop> {
+    let files = kubelet_files();
+    match &source.certificate {
+        None => files.forget_certificate().map(drop),
+        Some(certificate) => {
+            let certificate = token::read_certificate(certificate, source.key.as_deref())?;
+            files.save_credential(&Credential::Certificate(certificate))
+        }
+    }
+    .map_err(|error| Stop::refused(&error))?;
     tell_agent()
 }
 

@@ -2,9 +2,10 @@
 //! core's, asked with what is; who may not ask the engine gets it from the rows alone.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use switchyard_agent::kubelet_files;
 use switchyard_core::{
     Answer, Asking, CurrentOwner, FeatureName, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner,
     Side, Version, View, Waiting, ask, start, wait,
@@ -26,6 +27,7 @@ struct Report {
     since: Option<String>,
     reason: Option<String>,
     token: &'static str,
+    client_certificate: String,
     ca_pin: Option<String>,
     node: Option<String>,
     features: Vec<Line>,
@@ -63,6 +65,7 @@ pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
         since,
         reason,
         token: token(&credentials),
+        client_certificate: client_certificate(),
         ca_pin: pin(&credentials),
         node: host.switch.node_name()?,
         features,
@@ -91,6 +94,9 @@ fn connection(server: &Server, status: Option<ServerStatus>) -> (bool, Option<St
     let status = status.unwrap_or_default();
     let reason = match (&server.error, &server.config) {
         (Some(error), _) => Some(error.clone()),
+        (None, config) if config.ip.is_none() && status.static_pods => {
+            Some("no server is configured, and the kubelet runs static pods".to_owned())
+        }
         (None, config) if config.ip.is_none() => {
             Some("no server is configured; see: switchyard config kubernetes server ip --help".to_owned())
         }
@@ -115,6 +121,19 @@ fn token(credentials: &Credentials) -> &'static str {
     }
 }
 
+/// Whom the client certificate names, with which a node's own is asked for.
+fn client_certificate() -> String {
+    match kubelet_files().saved_certificate() {
+        Ok(Some(certificate)) => match certificate.check(SystemTime::now()) {
+            Ok(()) => certificate.name().to_owned(),
+            Err(_) => format!("{}, expired", certificate.name()),
+        },
+        Ok(None) => "absent".to_owned(),
+        Err(_) if !rustix::process::geteuid().is_root() => "only root can see it".to_owned(),
+        Err(_) => "broken".to_owned(),
+    }
+}
+
 fn pin(credentials: &Credentials) -> Option<String> {
     match credentials.ca_pin() {
         Ok(pin) => pin.map(|pin| pin.to_string()),
@@ -126,7 +145,7 @@ fn pin(credentials: &Credentials) -> Option<String> {
 async fn features(host: &mut Host) -> Result<(Vec<Line>, ExitCode), CliError> {
     let knobs = host.knobs()?;
     let read = rows::read(host)?;
-    let server_answers = host.switch.server_connected()?;
+    let server_answers = host.switch.pods_can_come()?;
     let mut lines = Vec::new();
     let mut engine_answers = true;
     for row in read.rows {
@@ -286,7 +305,7 @@ fn print(report: &Report, wide: bool) {
     output::table(&header, &report.features.iter().map(row).collect::<Vec<_>>());
 }
 
-fn facts(report: &Report) -> [(&'static str, String); 5] {
+fn facts(report: &Report) -> [(&'static str, String); 6] {
     let config = &report.server.config;
     let server = match (&report.server.error, &config.ip) {
         (Some(_), _) => "cannot be told".to_owned(),
@@ -305,6 +324,7 @@ fn facts(report: &Report) -> [(&'static str, String); 5] {
         ("Server", server),
         ("Connected", format!("{connected}{since}{reason}")),
         ("Token", report.token.to_owned()),
+        ("Client certificate", report.client_certificate.clone()),
         ("CA pin", report.ca_pin.clone().unwrap_or_else(none)),
         ("Node", report.node.clone().unwrap_or_else(none)),
     ]

@@ -1,4 +1,5 @@
-//! What a switch proves itself with: the kubelet's certificate and the token, and their copies on /host, which outlive
+//! What a switch proves itself with: the kubelet's certificate, and the token or client certificate by
+//! which it gets one, and their copies on /host, which outlive
 //! the SONiC image.
 
 use std::fs;
@@ -10,6 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::place::{self, Readers};
 use super::{CA, CLIENT, KUBECONFIG, KubeletFiles, PKI, SAVED};
+use crate::credential::{Credential, InvitationCertificate};
 use crate::error::ClusterError;
 use crate::forms::NodeName;
 use crate::tls::Identity;
@@ -28,6 +30,7 @@ const SERVING: [&str; 2] = ["kubelet.crt", "kubelet.key"];
 const SAVED_CLIENT: &str = "kubelet-client.pem";
 const SAVED_CA: &str = "ca.crt";
 const SAVED_TOKEN: &str = "token";
+pub(super) const SAVED_CERTIFICATE: &str = "client.pem";
 
 /// What the certificate of a node says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +49,7 @@ impl ClientCertificate {
         if now < self.not_after {
             return Ok(());
         }
-        let at = jiff::Timestamp::try_from(self.not_after);
-        let at = at.map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());
-        Err(ClusterError::CertificateExpired { node: self.node.clone(), at })
+        Err(ClusterError::CertificateExpired { node: self.node.clone(), at: x509::told(self.not_after) })
     }
 
     fn read(pem: &[u8]) -> Option<Self> {
@@ -70,21 +71,43 @@ impl KubeletFiles {
         self.client_certificate().is_some()
     }
 
-    /// Keeps the token for this switch: mode 0600, on /host.
-    pub fn save_token(&self, token: &Token) -> Result<bool, ClusterError> {
-        place::write(&self.saved(SAVED_TOKEN), token.reveal().as_bytes(), Readers::Root)
+    /// Keeps what this switch is to show: mode 0600, on /host, in place of whatever it was to show before.
+    pub fn save_credential(&self, credential: &Credential) -> Result<(), ClusterError> {
+        let (name, text, other) = match credential {
+            Credential::Token(token) => (SAVED_TOKEN, token.reveal(), SAVED_CERTIFICATE),
+            Credential::Certificate(certificate) => {
+                (SAVED_CERTIFICATE, certificate.reveal().to_owned(), SAVED_TOKEN)
+            }
+        };
+        place::write(&self.saved(name), text.as_bytes(), Readers::Root)?;
+        place::remove(&self.saved(other)).map(drop)
     }
 
-    /// The token that was kept. None if there is none; one that is no token is said.
-    pub fn saved_token(&self) -> Result<Option<Token>, ClusterError> {
+    /// What was kept to be shown. None if there is nothing; a text that is neither is said.
+    pub fn saved_credential(&self) -> Result<Option<Credential>, ClusterError> {
+        if let Some(token) = self.saved_token()? {
+            return Ok(Some(Credential::Token(token)));
+        }
+        Ok(self.saved_certificate()?.map(Credential::Certificate))
+    }
+
+    /// The client certificate that was kept, with which a node's own is asked for.
+    pub fn saved_certificate(&self) -> Result<Option<InvitationCertificate>, ClusterError> {
+        let path = self.saved(SAVED_CERTIFICATE);
+        let Some(text) = place::read(&path)? else { return Ok(None) };
+        let read = InvitationCertificate::parse(&text);
+        read.map(Some).map_err(|error| ClusterError::file(&path, "used", error))
+    }
+
+    /// Forgets the client certificate that was kept. False if there was none.
+    pub fn forget_certificate(&self) -> Result<bool, ClusterError> {
+        place::remove(&self.saved(SAVED_CERTIFICATE))
+    }
+
+    fn saved_token(&self) -> Result<Option<Token>, ClusterError> {
         let path = self.saved(SAVED_TOKEN);
         let Some(text) = place::read(&path)? else { return Ok(None) };
         Token::parse(&text).map(Some).map_err(|error| ClusterError::file(&path, "used", error))
-    }
-
-    /// Forgets the token that was kept.
-    pub fn forget_token(&self) -> Result<bool, ClusterError> {
-        place::remove(&self.saved(SAVED_TOKEN))
     }
 
     /// Copies the kubelet's certificate and the cluster's CA to /host. To be called whenever the certificate changed; true
@@ -184,10 +207,10 @@ impl KubeletFiles {
         pair.iter().try_fold(false, |changed, half| Ok(place::remove(half)? | changed))
     }
 
-    /// Removes the copies on /host, the token too.
+    /// Removes the copies on /host, token and client certificate too.
     pub(super) fn forget_saved(&self) -> Result<bool, ClusterError> {
         let mut changed = false;
-        for name in [SAVED_TOKEN, SAVED_CLIENT, SAVED_CA] {
+        for name in [SAVED_TOKEN, SAVED_CERTIFICATE, SAVED_CLIENT, SAVED_CA] {
             changed |= place::remove(&self.saved(name))?;
         }
         Ok(changed)

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use super::*;
+use crate::InvitationCertificate;
 
 struct Switch {
     files: KubeletFiles,
@@ -50,8 +51,8 @@ fn server(host: &str) -> ServerAddress {
     ServerAddress::new(host, 6443).unwrap()
 }
 
-fn token() -> Token {
-    Token::parse("abcdef.0123456789abcdef").unwrap()
+fn token() -> Credential {
+    Credential::Token(Token::parse("abcdef.0123456789abcdef").unwrap())
 }
 
 impl Switch {
@@ -63,17 +64,17 @@ impl Switch {
 
     fn settings(&self) -> Settings<'_> {
         let address = Ipv4Addr::new(10, 0, 0, 7).into();
-        Settings { node: &self.node, address, cgroup_driver: CgroupDriver::Systemd }
+        Settings { node: &self.node, address: Some(address), cgroup_driver: CgroupDriver::Systemd }
     }
 
     /// A join that comes to its end.
-    fn join(&self, cluster: &Cluster, token: Option<&Token>) -> Result<Changed, ClusterError> {
+    fn join(&self, cluster: &Cluster, token: Option<&Credential>) -> Result<Changed, ClusterError> {
         let changed = self.begin_join(cluster, token)?;
         self.files.kubelet_knows()?;
         Ok(changed)
     }
 
-    fn begin_join(&self, cluster: &Cluster, token: Option<&Token>) -> Result<Changed, ClusterError> {
+    fn begin_join(&self, cluster: &Cluster, token: Option<&Credential>) -> Result<Changed, ClusterError> {
         self.files.write_for_join(&server("10.0.0.5"), &cluster.ca(), token, &self.settings())
     }
 
@@ -124,6 +125,75 @@ impl Switch {
 }
 
 #[test]
+fn a_client_certificate_takes_the_place_of_a_token_and_the_kubelet_reads_it_from_where_it_is_kept() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    switch.files.save_credential(&token()).unwrap();
+    let pem = cluster.certificate("whoever", in_hours(1));
+    let certificate = Credential::Certificate(InvitationCertificate::parse(&pem).unwrap());
+    switch.files.save_credential(&certificate).unwrap();
+    assert_eq!(
+        switch.files.saved_credential().unwrap(),
+        Some(certificate.clone()),
+        "not the token before it"
+    );
+    assert_eq!(switch.read("host/switchyard/kubernetes/client.pem"), pem);
+    assert_eq!(switch.mode("host/switchyard/kubernetes/client.pem"), 0o600);
+
+    switch.join(&cluster, Some(&certificate)).unwrap();
+    let bootstrap = || switch.read("etc/kubernetes/bootstrap-kubelet.conf");
+    for line in ["client-certificate", "client-key"] {
+        assert!(
+            bootstrap().contains(&format!("{line}: /host/switchyard/kubernetes/client.pem")),
+            "{}",
+            bootstrap()
+        );
+    }
+    switch.files.point_to(&server("10.0.0.6")).unwrap();
+    assert!(
+        bootstrap().contains("https://10.0.0.6:6443") && bootstrap().contains("client.pem"),
+        "{}",
+        bootstrap()
+    );
+
+    switch.files.save_credential(&token()).unwrap();
+    assert_eq!(switch.files.saved_credential().unwrap(), Some(token()));
+    switch.files.save_credential(&certificate).unwrap();
+    switch.files.forget().unwrap();
+    assert_eq!(switch.files.saved_credential().unwrap(), None, "leaving forgets it too");
+}
+
+#[test]
+fn a_kubelet_without_a_cluster_runs_the_manifests_on_host_and_has_no_port() {
+    let (switch, cluster) = (Switch::new(), Cluster::new());
+    assert!(!switch.files.has_static_pods());
+    fs::create_dir_all(switch.files.static_pods()).unwrap();
+    fs::write(switch.files.static_pods().join(".snmp.yaml.swp"), "").unwrap();
+    assert!(!switch.files.has_static_pods(), "the kubelet does not read that either");
+    fs::write(switch.files.static_pods().join("snmp.yaml"), "").unwrap();
+    assert!(switch.files.has_static_pods());
+
+    let settings = Settings { address: None, ..switch.settings() };
+    assert!(switch.files.write_alone(&settings).unwrap().any());
+    switch.files.kubelet_knows().unwrap();
+    assert!(!switch.files.write_alone(&settings).unwrap().files, "written once");
+    let configuration = switch.read("var/lib/kubelet/config.yaml");
+    for line in
+        ["enableServer: false", "readOnlyPort: 0", "staticPodPath: /host/switchyard/kubernetes/manifests"]
+    {
+        assert!(configuration.contains(line), "{configuration}");
+    }
+    let unit = switch.read("etc/systemd/system/kubelet.service.d/10-switchyard.conf");
+    assert!(unit.contains(" --kubeconfig= ") && unit.contains(" --node-ip= "), "{unit}");
+    assert!(switch.files.are_ours());
+    assert_eq!(switch.files.joined_to(), None);
+
+    switch.join(&cluster, Some(&token())).unwrap();
+    assert!(!switch.read("var/lib/kubelet/config.yaml").contains("static"), "a cluster says what runs");
+    switch.files.forget().unwrap();
+    assert!(switch.files.has_static_pods(), "they are the operator's");
+}
+
+#[test]
 fn a_join_with_a_token_writes_four_files_and_does_so_once() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
     assert_eq!(switch.files.joined_to(), None);
@@ -161,13 +231,13 @@ fn what_a_join_that_was_cut_short_has_changed_is_still_to_be_told() {
 fn the_token_is_in_one_file_that_root_alone_reads() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
     switch.join(&cluster, Some(&token())).unwrap();
-    switch.files.save_token(&token()).unwrap();
+    switch.files.save_credential(&token()).unwrap();
     let with_secret = |name: &&String| switch.read(name).contains("0123456789abcdef");
     let found: Vec<String> = switch.all().iter().filter(with_secret).cloned().collect();
     assert_eq!(found, ["etc/kubernetes/bootstrap-kubelet.conf", "host/switchyard/kubernetes/token"]);
     assert!(found.iter().all(|path| switch.mode(path) == 0o600));
     assert_eq!(switch.mode("host/switchyard/kubernetes"), 0o700);
-    assert_eq!(switch.files.saved_token().unwrap(), Some(token()));
+    assert_eq!(switch.files.saved_credential().unwrap(), Some(token()));
 }
 
 /// buildimage #27353: SONiC's `--node-ip=::` stands in `$KUBELET_EXTRA_ARGS`, and the last argument counts.
@@ -315,7 +385,7 @@ fn an_older_certificate_never_replaces_a_newer_one() {
 fn leaving_takes_all_that_is_ours_and_nothing_else_and_can_be_done_twice() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
     switch.join(&cluster, Some(&token())).unwrap();
-    switch.files.save_token(&token()).unwrap();
+    switch.files.save_credential(&token()).unwrap();
     switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
     switch.files.save_credentials().unwrap();
     let sonics = "etc/systemd/system/kubelet.service.d/10-kubeadm.conf";
@@ -323,7 +393,7 @@ fn leaving_takes_all_that_is_ours_and_nothing_else_and_can_be_done_twice() {
     assert_eq!(switch.files.forget().unwrap(), Changed { unit: true, files: true });
     assert_eq!(switch.all(), [sonics]);
     assert_eq!(switch.files.forget().unwrap(), Changed::default());
-    assert_eq!((switch.files.joined_to(), switch.files.saved_token().unwrap()), (None, None));
+    assert_eq!((switch.files.joined_to(), switch.files.saved_credential().unwrap()), (None, None));
 }
 
 #[test]
@@ -389,6 +459,6 @@ fn broken_files_are_told_by_their_name_or_count_as_absent() {
     assert_eq!(switch.files.ca().unwrap(), Some(cluster.ca()));
     fs::create_dir_all(switch.root.path().join("host/switchyard/kubernetes")).unwrap();
     fs::write(switch.root.path().join("host/switchyard/kubernetes/token"), "s3cret junk").unwrap();
-    let error = switch.files.saved_token().unwrap_err().to_string();
+    let error = switch.files.saved_credential().unwrap_err().to_string();
     assert!(error.contains("token") && !error.contains("s3cret"), "{error}");
 }

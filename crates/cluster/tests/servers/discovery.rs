@@ -7,7 +7,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde_json::json;
 use switchyard_cluster::{
-    CaPin, ClusterError, Invitation, ServerAddress, Token, discover, recognize, try_token,
+    CaPin, ClusterError, Credential, Invitation, InvitationCertificate, ServerAddress, Token, discover,
+    recognize, try_credential,
 };
 use tokio::time::Instant;
 
@@ -22,6 +23,10 @@ const PLAIN_ANSWER: &str =
 
 fn token(text: &str) -> Token {
     Token::parse(text).unwrap()
+}
+
+fn shown(text: &str) -> Credential {
+    Credential::Token(token(text))
 }
 
 fn pin(authority: &Authority) -> CaPin {
@@ -47,17 +52,17 @@ pub(crate) fn cluster_info(pem: &str, signer: &Token) -> String {
 }
 
 /// A server of this certificate that shows cluster-info with this CA.
-async fn cluster(pair: &Pair, shown: &str) -> Server {
-    let info = cluster_info(shown, &token(TOKEN));
+async fn cluster(pair: &Pair, pem: &str) -> Server {
+    let info = cluster_info(pem, &token(TOKEN));
     Server::tls(pair, None, move |_| Reply::Json(200, info.clone())).await
 }
 
 fn by_token(server: &ServerAddress, text: &str) -> Invitation {
-    Invitation { server: server.clone(), token: Some(token(text)), pin: None, insecure: false }
+    Invitation { server: server.clone(), credential: Some(shown(text)), pin: None, insecure: false }
 }
 
 fn by_pin(server: &ServerAddress, pin: CaPin) -> Invitation {
-    Invitation { server: server.clone(), token: Some(token(TOKEN)), pin: Some(pin), insecure: false }
+    Invitation { server: server.clone(), credential: Some(shown(TOKEN)), pin: Some(pin), insecure: false }
 }
 
 /// That it is refused for this reason, in one line that names the server and no secret.
@@ -218,11 +223,12 @@ async fn nobody_there_is_passing() {
 async fn insecure_takes_a_ca_only_where_nothing_better_is_known() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = cluster(&authority.for_loopback(), &authority.pem()).await;
-    let insecure = |token, pin| Invitation { server: server.address.clone(), token, pin, insecure: true };
+    let insecure =
+        |credential, pin| Invitation { server: server.address.clone(), credential, pin, insecure: true };
     assert_eq!(discover(&insecure(None, None)).await.unwrap(), authority.ca());
     refused(&Invitation { insecure: false, ..insecure(None, None) }, "NothingToTrust").await;
-    refused(&insecure(Some(token("zzzzzz.0123456789abcdef")), None), "TokenUnknown").await;
-    refused(&insecure(Some(token(TOKEN)), Some(pin(&other))), "PinDiffers").await;
+    refused(&insecure(Some(shown("zzzzzz.0123456789abcdef")), None), "TokenUnknown").await;
+    refused(&insecure(Some(shown(TOKEN)), Some(pin(&other))), "PinDiffers").await;
     assert!(!server.everything().contains(SECRET));
 }
 
@@ -231,22 +237,50 @@ async fn a_token_is_tried_over_verified_tls_alone() {
     let (authority, other) = (Authority::new(), Authority::new());
     let allowed = |allowed: bool| json!({ "status": { "allowed": allowed } }).to_string();
     let yes = Server::tls(&authority.for_loopback(), None, move |_| Reply::Json(201, allowed(true))).await;
-    try_token(&yes.address, &authority.ca(), &token(TOKEN)).await.unwrap();
+    try_credential(&yes.address, &authority.ca(), &shown(TOKEN)).await.unwrap();
     assert!(yes.everything().contains(&format!("authorization: Bearer {TOKEN}")), "{}", yes.everything());
 
-    let error = try_token(&yes.address, &other.ca(), &token(TOKEN)).await.unwrap_err();
+    let error = try_credential(&yes.address, &other.ca(), &shown(TOKEN)).await.unwrap_err();
     assert_eq!(error.reason(), "CertificateUntrusted");
     assert_eq!(yes.asked.lock().unwrap().len(), 1, "nothing was sent to whom is not trusted");
 
     let no = Server::tls(&authority.for_loopback(), None, move |_| Reply::Json(201, allowed(false))).await;
-    let error = try_token(&no.address, &authority.ca(), &token(TOKEN)).await.unwrap_err();
+    let error = try_credential(&no.address, &authority.ca(), &shown(TOKEN)).await.unwrap_err();
     assert_eq!(error.reason(), "Forbidden");
 
     let body = json!({ "kind": "Status", "code": 401, "message": "Unauthorized" }).to_string();
     let old = Server::tls(&authority.for_loopback(), None, move |_| Reply::Json(401, body.clone())).await;
-    let error = try_token(&old.address, &authority.ca(), &token(TOKEN)).await.unwrap_err();
+    let error = try_credential(&old.address, &authority.ca(), &shown(TOKEN)).await.unwrap_err();
     assert_eq!(error.reason(), "Unauthorized");
     assert!(error.to_string().contains("token abcdef") && !error.to_string().contains(SECRET), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_to_the_cluster_that_the_pin_names_and_signs_nothing() {
+    let authority = Authority::new();
+    let certified = |hours| {
+        let pair = authority.sign(&[], "switches", -48, hours);
+        (pair.certificate.to_vec(), Credential::Certificate(InvitationCertificate::parse(&pair.pem).unwrap()))
+    };
+    let (der, good) = certified(1);
+    let allowed = json!({ "status": { "allowed": true } }).to_string();
+    let unknown = json!({ "kind": "Status", "code": 401, "message": "Unauthorized" }).to_string();
+    let server = Server::tls(&authority.for_loopback(), Some(&authority), move |asked| {
+        let known = asked.client.as_ref() == Some(&der);
+        if known { Reply::Json(201, allowed.clone()) } else { Reply::Json(401, unknown.clone()) }
+    })
+    .await;
+    try_credential(&server.address, &authority.ca(), &good).await.unwrap();
+
+    let error = try_credential(&server.address, &authority.ca(), &certified(-1).1).await.unwrap_err();
+    assert_eq!(error.reason(), "ClientCertificateExpired");
+    let error = try_credential(&server.address, &authority.ca(), &certified(2).1).await.unwrap_err();
+    assert_eq!(error.reason(), "Unauthorized");
+    assert!(error.to_string().contains(r#"the client certificate of "switches""#), "{error}");
+
+    let without_pin =
+        Invitation { server: server.address.clone(), credential: Some(good), pin: None, insecure: false };
+    refused(&without_pin, "NothingToTrust").await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use switchyard_cluster::doctor::{Check, Examined, Verdict, checks};
-use switchyard_cluster::{Invitation, KubeletFiles, ServerAddress, Token};
+use switchyard_cluster::{Credential, Invitation, KubeletFiles, ServerAddress, Token};
 
 use crate::discovery::{TOKEN, cluster_info};
 use crate::node::Joined;
@@ -16,7 +16,7 @@ const SECRET: &str = "0123456789abcdef";
 fn invitation(server: &ServerAddress) -> Invitation {
     Invitation {
         server: server.clone(),
-        token: Some(Token::parse(TOKEN).unwrap()),
+        credential: Some(Credential::Token(Token::parse(TOKEN).unwrap())),
         pin: None,
         insecure: false,
     }
@@ -116,7 +116,7 @@ async fn a_switch_that_joined_needs_no_token_any_more() {
     let server = cluster(&authority, false, "True").await;
     let joined = Joined::to(&server.address, &authority);
     let files = joined.files();
-    let invitation = Invitation { token: None, ..invitation(&server.address) };
+    let invitation = Invitation { credential: None, ..invitation(&server.address) };
     let examined = Examined { invitation: Some(&invitation), host_name: "switch1", files: &files };
     let good = told(&checks(&examined).await, Verdict::Good);
     assert!(good.contains(&"cluster") && good.contains(&"node"), "{good:?}");

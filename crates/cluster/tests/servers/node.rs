@@ -5,8 +5,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 use switchyard_cluster::{
-    CgroupDriver, Client, KubeletFiles, LabelKey, NodeName, PodCondition, PodName, ServerAddress, Settings,
-    Token, label_value,
+    CgroupDriver, Client, Credential, KubeletFiles, LabelKey, NodeName, PodCondition, PodName, ServerAddress,
+    Settings, Token, label_value,
 };
 
 use crate::server::{Asked, Authority, Reply, Server};
@@ -22,9 +22,12 @@ impl Joined {
         let root = tempfile::tempdir().unwrap();
         let files = KubeletFiles::below(root.path());
         let node = NodeName::from_host_name("switch1").unwrap();
-        let token = Token::parse("abcdef.0123456789abcdef").unwrap();
-        let settings =
-            Settings { node: &node, address: [127, 0, 0, 1].into(), cgroup_driver: CgroupDriver::Cgroupfs };
+        let token = Credential::Token(Token::parse("abcdef.0123456789abcdef").unwrap());
+        let settings = Settings {
+            node: &node,
+            address: Some([127, 0, 0, 1].into()),
+            cgroup_driver: CgroupDriver::Cgroupfs,
+        };
         files.write_for_join(server, &authority.ca(), Some(&token), &settings).unwrap();
         let joined = Self { client: Client::new(server.clone(), node, files), root };
         joined.gets_certificate(authority, "system:node:switch1", 24);

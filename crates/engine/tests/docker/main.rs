@@ -3,8 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod images;
-mod registry;
 mod pods;
+mod registry;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

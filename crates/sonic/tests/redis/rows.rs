@@ -91,9 +91,9 @@ fn server_labels_outcome_and_reboot_flags_are_read_where_sonic_keeps_them() {
     let fixture = Fixture::new();
     let mut state = fixture.db("STATE_DB");
     let mut switch = fixture.open();
-    assert!(!switch.server_connected().unwrap(), "unknown is not connected");
+    assert!(!switch.pods_can_come().unwrap(), "unknown is not connected");
     state.set("KUBERNETES_MASTER", "SERVER", &[("connected", "True")]).unwrap();
-    assert!(switch.server_connected().unwrap());
+    assert!(switch.pods_can_come().unwrap());
 
     assert_eq!(switch.label("snmp_enabled").unwrap(), None);
     switch.set_label("snmp_enabled", "true").unwrap();

@@ -77,18 +77,29 @@ fn a_status_says_why_and_since_when() {
         connected: false,
         update_time: None,
         reason: Some("the token is refused".into()),
+        static_pods: false,
     };
     assert!(switch.set_server_status(&refused).unwrap());
     let read = switch.server_status().unwrap().unwrap();
     let since = read.update_time.clone().unwrap();
     assert_eq!(since.len(), "2026-08-01 10:00:00".len());
     assert_eq!(ServerStatus { update_time: None, ..read }, refused);
-    assert!(!switch.server_connected().unwrap());
+    assert!(!switch.pods_can_come().unwrap());
 
     let connected = ServerStatus { connected: true, reason: None, ..refused };
     assert!(switch.set_server_status(&connected).unwrap());
-    assert!(switch.server_connected().unwrap());
+    assert!(switch.pods_can_come().unwrap());
     assert_eq!(switch.server_status().unwrap().unwrap().reason, None);
+    let raw = switch.raw_server_status().unwrap().unwrap();
+    assert!(!raw.contains_key("static_pods"), "a switch without any never has the field: {raw:?}");
+
+    let alone = ServerStatus { static_pods: true, ..ServerStatus::default() };
+    assert!(switch.set_server_status(&alone).unwrap());
+    assert!(!switch.set_server_status(&alone).unwrap(), "said once");
+    assert!(switch.pods_can_come().unwrap(), "though no server is there to be connected");
+    assert!(!switch.server_status().unwrap().unwrap().connected);
+    assert!(switch.set_server_status(&ServerStatus::default()).unwrap());
+    assert!(!switch.pods_can_come().unwrap());
 }
 
 #[test]

@@ -28,6 +28,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: |switch| as_member(switch, joins_at_boot),
     },
     Scenario {
+        name: "a switch joins with a client certificate as it does with a token, and gets one of its own by it",
+        switch: SwitchKind::InCluster,
+        long: false,
+        run: |switch| outside(switch, client_certificate),
+    },
+    Scenario {
         name: "a join that is killed in between is carried on by the next agent",
         switch: SwitchKind::InCluster,
         long: true,
@@ -122,6 +128,33 @@ fn joins_at_boot(member: &Member<'_>) -> Result<()> {
     member.doctor(true, "ok cluster known by the CA of its join")?;
     ensure!(member.node(".metadata.uid")? == node, "the other image made another Node");
     switch.ok("echo '{}' > /etc/sonic/config_db.json").map(drop)
+}
+
+fn client_certificate(member: &Member<'_>) -> Result<()> {
+    const SET: &str = "switchyard config kubernetes server client-certificate";
+    let switch = member.switch;
+    let (certificate, key) = member.cluster.client_certificate()?;
+    member.invite()?;
+    switch.write("/root/switches.crt", &certificate)?;
+    switch.write("/root/switches.key", &key)?;
+    let readable = switch.refused(&format!("{SET} /root/switches.crt --key /root/switches.key"))?;
+    ensure!(readable.stderr.contains("others may read"), "it said: {}", readable.stderr);
+    switch.ok(&format!(
+        "set -e; chmod 600 /root/switches.key
+         {SET} /root/switches.crt --key /root/switches.key; rm /root/switches.*
+         test ! -e /host/switchyard/kubernetes/token"
+    ))?;
+    member.shows("Client certificate: switches")?;
+    let secret = key.lines().nth(1).context("a key has lines")?;
+    member.undisturbed(&[secret], || {
+        member.join()?;
+        member.doctor(true, "ok client certificate the client certificate of \"switches\" is accepted")?;
+        member.doctor(true, "ok node is Ready")
+    })?;
+    // It has a certificate of its own now, and what it was given is needed no more.
+    switch.ok(&format!("{SET} --remove; systemctl restart ctrmgrd kubelet"))?;
+    member.wait_connected(true)?;
+    member.doctor(true, "ok node is Ready")
 }
 
 fn killed_in_between(member: &Member<'_>) -> Result<()> {

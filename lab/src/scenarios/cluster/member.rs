@@ -196,6 +196,18 @@ impl Member<'_> {
         format!("{feature}-{}", self.switch.name())
     }
 
+    /// The same as a static pod, of an image that the switch has.
+    pub(super) fn static_pod(&self, delivery: &Delivery<'_>, image: &str) -> Value {
+        let mut spec = self.daemon_set(delivery, image)["spec"]["template"]["spec"].take();
+        spec["nodeSelector"] = Value::Null;
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": delivery.feature, "namespace": "sonic" },
+            "spec": spec,
+        })
+    }
+
     fn daemon_set(&self, delivery: &Delivery<'_>, image: &str) -> Value {
         let feature = delivery.feature;
         let (label, asic) = split(feature);

@@ -33,7 +33,7 @@ impl Member<'_> {
     fn go_out(&self) -> Result<()> {
         self.switch.ok("switchyard config kubernetes reset --force --timeout 100 &&
             sonic-db-cli CONFIG_DB DEL 'KUBERNETES_MASTER|SERVER' > /dev/null &&
-            rm -f /host/switchyard/kubernetes/*")?;
+            find /host/switchyard/kubernetes -type f -delete")?;
         self.is_forgotten()
     }
 

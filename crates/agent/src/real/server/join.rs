@@ -1,15 +1,15 @@
 //! Joining a cluster: finding out whom to trust, writing what the kubelet needs, starting it. Each step can run twice.
 
 use switchyard_cluster::{
-    CaCertificate, CgroupDriver, ClusterError, Invitation, NodeName, ServerAddress, Settings, discover,
-    local_address_towards, recognize, try_token,
+    CaCertificate, CgroupDriver, Changed, ClusterError, Invitation, NodeName, ServerAddress, Settings,
+    discover, local_address_towards, recognize, try_credential,
 };
 use switchyard_engine::{Engine, SOCKET};
 use tracing::info;
 
 use super::why::Why;
 use super::{KUBELET, Side, systemd};
-use crate::world::trouble;
+use crate::world::{Trouble, trouble};
 
 impl Side {
     /// Writes what the kubelet needs and starts it. Asks the cluster only for what is not known yet.
@@ -21,21 +21,24 @@ impl Side {
         self.files.restore_credentials()?;
         let (joined, known) = (self.files.joined_to(), self.files.ca()?);
         let ca = self.find_out_ca(invitation, joined.as_ref(), known.as_ref()).await?;
-        if let (false, Some(token)) = (self.files.usable_certificate(&ca, node), &invitation.token) {
+        if let (false, Some(credential)) = (self.files.usable_certificate(&ca, node), &invitation.credential)
+        {
             // The kubelet would tell nobody but its own log why it gets no certificate.
-            try_token(server, &ca, token).await?;
+            try_credential(server, &ca, credential).await?;
         }
         if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
             info!(%server, "another cluster is configured: leaving the one before it");
             self.leave_keeping_invitation(invitation).await?;
         }
-        let address = local_address_towards(server).await?;
-        let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
-        let driver = engine.cgroup_driver().await.map_err(trouble)?;
-        let cgroup_driver = CgroupDriver::parse(&driver).map_err(trouble)?;
-        let settings = Settings { node, address, cgroup_driver };
-        let changed = self.files.write_for_join(server, &ca, invitation.token.as_ref(), &settings)?;
+        let address = Some(local_address_towards(server).await?);
+        let settings = Settings { node, address, cgroup_driver: cgroup_driver().await? };
+        let changed = self.files.write_for_join(server, &ca, invitation.credential.as_ref(), &settings)?;
         self.files.point_to(server)?;
+        self.start_kubelet(changed).await
+    }
+
+    /// Has the kubelet run with what is written now.
+    pub(super) async fn start_kubelet(&self, changed: Changed) -> Result<(), Why> {
         let systemd = systemd().await?;
         if changed.unit {
             systemd.daemon_reload().await.map_err(trouble)?;
@@ -68,4 +71,10 @@ impl Side {
         }
         discover(invitation).await
     }
+}
+
+/// How the engine keeps its containers apart, which the kubelet has to know.
+pub(super) async fn cgroup_driver() -> Result<CgroupDriver, Trouble> {
+    let engine = Engine::connect(std::path::Path::new(SOCKET)).map_err(trouble)?;
+    CgroupDriver::parse(&engine.cgroup_driver().await.map_err(trouble)?).map_err(trouble)
 }

@@ -37,7 +37,7 @@ impl Side {
         if let Some(server) = &server {
             info!(%server, "leaving the cluster");
         } else {
-            info!("taking away what an earlier leave left");
+            info!("the kubelet is put away: there is no cluster for it, and no static pod");
         }
         self.leaving.store(true, Ordering::Relaxed);
         self.say(server.as_ref(), false, Some("the switch leaves its cluster".into())).await;
@@ -82,14 +82,14 @@ impl Side {
         }
     }
 
-    /// Leaves one cluster for another, whose token stays.
+    /// Leaves one cluster for another, whose credential stays.
     pub(super) async fn leave_keeping_invitation(&mut self, invitation: &Invitation) -> Result<(), Trouble> {
         self.leave().await?;
         if let Some(left_behind) = &self.left_behind {
             warn!("{left_behind}");
         }
-        if let Some(token) = &invitation.token {
-            self.files.save_token(token).map_err(trouble)?;
+        if let Some(credential) = &invitation.credential {
+            self.files.save_credential(credential).map_err(trouble)?;
         }
         Ok(())
     }
