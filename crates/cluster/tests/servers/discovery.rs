@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde_json::json;
-use switchyard_cluster::{
-    CaPin, ClusterError, Invitation, ServerAddress, Token, discover, recognize, try_token,
-};
+use switchyard_cluster::{ClusterError, Invitation, ServerAddress, Token, discover, recognize, try_token};
+use switchyard_core::CaPin;
 use tokio::time::Instant;
 
 use crate::server::{Authority, Pair, Reply, Server, closed_port, mute};
