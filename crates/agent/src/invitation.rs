@@ -1,6 +1,6 @@
 //! What the operator wants of Kubernetes, from rows and from the files on /host.
 
-use switchyard_cluster::{CaPin, Invitation, KubeletFiles, ServerAddress};
+use switchyard_cluster::{Invitation, KubeletFiles, ServerAddress};
 use switchyard_sonic::{Credentials, Paths, Switch};
 
 use crate::world::{Trouble, trouble};
@@ -18,7 +18,6 @@ pub fn invitation(paths: &Paths, switch: &mut Switch) -> Result<Option<Invitatio
     let server = ServerAddress::new(host.as_str(), config.port).map_err(trouble)?;
     let credential = kubelet_files().saved_credential().map_err(trouble)?;
     let pin = Credentials::of(paths).ca_pin().map_err(trouble)?;
-    let pin = pin.map(|pin| CaPin::parse(&pin.to_string())).transpose().map_err(trouble)?;
     Ok(Some(Invitation { server, credential, pin, insecure: config.insecure }))
 }
 

@@ -21,7 +21,7 @@ use crate::address::ServerAddress;
 use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::https::{ANSWER_MAX, Answer, Ask, CALL_MAX, call, connect, within};
-use crate::trust::{CaCertificate, CaPin, Invitation, Token};
+use crate::trust::{CaCertificate, Invitation, Token, pin_of};
 use crate::{jws, kubeconfig, tls};
 
 /// Where every cluster that takes bootstrap tokens tells who it is.
@@ -116,7 +116,7 @@ fn certificates(info: &ConfigMap) -> Vec<CertificateDer<'static>> {
 }
 
 fn pin_differs(server: &ServerAddress, shown: &[CertificateDer<'_>]) -> ClusterError {
-    let found: Vec<String> = shown.iter().filter_map(CaPin::of).take(3).map(|pin| pin.to_string()).collect();
+    let found: Vec<String> = shown.iter().filter_map(pin_of).take(3).map(|pin| pin.to_string()).collect();
     let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     ClusterError::PinDiffers { server: server.clone(), found }
 }

@@ -35,5 +35,5 @@ pub use identity::{SwitchFacts, identity_labels};
 pub use kubelet::{CgroupDriver, Changed, ClientCertificate, KubeletFiles, Settings};
 pub use objects::{ContainerSeen, Exit, Node, PodSeen, Taint, WaitingSeen};
 pub use route::local_address_towards;
-pub use trust::{CaCertificate, CaPin, Invitation, Token};
+pub use trust::{CaCertificate, Invitation, Token};
 pub use watch::OwnEvent;

@@ -292,18 +292,6 @@ impl Host {
         TrackLock::shared(instance).await
     }
 
-    /// Takes the runs so far off systemd's start limit: it is for copies that do not stay up. Where this is not allowed, as
-    /// to a control script of user admin, or systemd does not answer, the limit has its say.
-    pub async fn forgive_starts(&self, instance: &Instance) {
-        let asked = async { Units::connect().await?.reset_failed(&instance.unit_name()).await };
-        let why = match timeout(FORGIVE_MAX, asked).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("systemd did not answer within {} s", FORGIVE_MAX.as_secs()),
-        };
-        info!(feature = %instance, %why, "this run counts against the start limit of its unit");
-    }
-
     /// Asks for the feature's node label, or for its absence.
     pub fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), HostError> {
         // An unchanged label would still wake everybody who listens.
@@ -340,6 +328,18 @@ async fn takes_others(instance: &Instance) -> bool {
             true
         }
     }
+}
+
+/// Takes the runs so far off systemd's start limit: it is for copies that do not stay up. Where this is not allowed, as to a
+/// control script of user admin, or systemd does not answer, the limit has its say.
+pub async fn forgive_starts(instance: &Instance) {
+    let asked = async { Units::connect().await?.reset_failed(&instance.unit_name()).await };
+    let why = match timeout(FORGIVE_MAX, asked).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("systemd did not answer within {} s", FORGIVE_MAX.as_secs()),
+    };
+    info!(feature = %instance, %why, "this run counts against the start limit of its unit");
 }
 
 fn label_name(feature: &FeatureName) -> String {

@@ -11,5 +11,5 @@ mod process;
 
 pub use error::HostError;
 pub use history::{Entry, last};
-pub use host::{Host, How, Target, engine_name};
+pub use host::{Host, How, Target, engine_name, forgive_starts};
 pub use lock::TrackLock;

@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use switchyard_core::CaPin;
+
 use crate::{Paths, SonicError};
 
 const TOKEN: &str = "token";
@@ -16,7 +18,7 @@ const HINT: &str = "set it again with: config kubernetes server token, config ku
 /// Longer than any token: a kubeadm one has 23 characters, a k3s one about 150, a JSON Web Token some 1500.
 pub const TOKEN_MAX: usize = 8192;
 
-/// What a switch shows to be let in. Its text is never printed: there is no `Display`, and `Debug` hides it.
+/// What a switch shows to be let in, whichever kind: only a join asks for a bootstrap token. Its text is never printed: there is no `Display`, and `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -55,43 +57,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(hidden)")
-    }
-}
-
-/// The SHA-256 of the public key of the cluster's CA, as `kubeadm join --discovery-token-ca-cert-hash` takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaPin([u8; 32]);
-
-/// Why a text is no pin.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Invalid pin {0:?}: it must be sha256: and 64 hexadecimal digits")]
-pub struct BadPin(String);
-
-impl CaPin {
-    /// Takes `sha256:` and 64 hexadecimal digits.
-    pub fn parse(text: &str) -> Result<Self, BadPin> {
-        let bad = || BadPin(text.chars().take("sha256:".len() + 65).collect());
-        let digits = text.strip_prefix("sha256:").ok_or_else(bad)?;
-        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(bad());
-        }
-        let mut hash = [0; 32];
-        for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| bad())?;
-        }
-        Ok(Self(hash))
-    }
-
-    /// The hash.
-    pub fn sha256(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for CaPin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -284,22 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_a_hash_in_hexadecimal_digits() {
-        let text = format!("sha256:{}", "0aF9".repeat(16));
-        let pin = CaPin::parse(&text).unwrap();
-        assert_eq!(pin.sha256()[..2], [0x0a, 0xf9]);
-        assert_eq!(pin.to_string(), text.to_lowercase());
+    fn a_pin_is_kept_until_it_is_removed() {
+        let pin = CaPin::parse(&format!("sha256:{}", "0af9".repeat(16))).unwrap();
         let (_root, credentials, _) = place();
         credentials.set_ca_pin(&pin).unwrap();
         assert_eq!(credentials.ca_pin().unwrap(), Some(pin));
         assert!(credentials.remove_ca_pin().unwrap());
         assert_eq!(credentials.ca_pin().unwrap(), None);
-        let (short, sign) = (&text[..70], format!("sha256:+1{}", "0".repeat(62)));
-        for bad in
-            ["", "none", "sha256:", short, &format!("{text}0"), &text[7..], &text.replace('F', "g"), &sign]
-        {
-            assert!(CaPin::parse(bad).is_err(), "{bad:?} was taken");
-        }
-        assert!(CaPin::parse(&format!("sha256:{}ä", "0".repeat(62))).is_err());
     }
 }

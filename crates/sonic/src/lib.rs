@@ -30,7 +30,7 @@ mod write;
 
 pub use boot::{BootType, boot_type};
 pub use changes::Changes;
-pub use credentials::{BadPin, BadToken, CaPin, Credentials, TOKEN_MAX, Token};
+pub use credentials::{BadToken, Credentials, TOKEN_MAX, Token};
 pub use db::{Db, Fields};
 pub use dbconfig::{DbAddress, DbConfig};
 pub use error::{RowError, SonicError};

@@ -2,6 +2,7 @@
 //! takes long is done beside the loop.
 
 mod fail;
+mod inbox;
 mod native;
 mod notify;
 mod server;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World, trouble};
+use inbox::Inbox;
 use notify::Systemd;
 
 /// How many events may wait. Whoever fills the queue waits, and nothing is lost.
@@ -33,6 +35,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 const SONIC_TARGET: &str = "sonic.target";
 
 /// What the sources tell; names become instances where the features are known.
+#[derive(Debug)]
 pub(crate) enum Message {
     /// Told as it is.
     Event(Event),
@@ -59,7 +62,7 @@ pub(crate) struct Real {
     units: Units,
     systemd: Systemd,
     queue: Queue,
-    messages: mpsc::Receiver<Message>,
+    inbox: Inbox,
     /// All instances by the names of their containers and units.
     known: BTreeMap<String, Instance>,
     watched_units: watch::Sender<Vec<String>>,
@@ -92,7 +95,7 @@ pub(crate) async fn run() -> Result<(), Trouble> {
         units,
         systemd,
         queue,
-        messages,
+        inbox: Inbox::of(messages),
         known: BTreeMap::new(),
         watched_units,
         member,
@@ -123,6 +126,15 @@ fn tell_woken(message: Option<&Message>) {
     }
 }
 
+/// Whose change this tells of, if it tells of one instance's.
+fn instance_of<'a>(known: &'a BTreeMap<String, Instance>, message: &'a Message) -> Option<&'a Instance> {
+    match message {
+        Message::Event(Event::Instance(instance)) => Some(instance),
+        Message::Unit(name) | Message::Container(name) => known.get(name),
+        Message::Event(_) | Message::Pods(..) => None,
+    }
+}
+
 impl Real {
     /// Rows are gone after every boot, and a pod that finds none runs ahead (SONIC.md 4.2): before the kubelet starts,
     /// each feature that Kubernetes may run is said to be down. Of one whose unit is up the unit's own processes say
@@ -144,8 +156,8 @@ impl Real {
         match message {
             Message::Event(event) => Some(event),
             Message::Unit(unit) if unit == SONIC_TARGET => Some(Event::Everything),
-            Message::Unit(name) | Message::Container(name) => {
-                self.known.get(&name).cloned().map(Event::Instance)
+            Message::Unit(_) | Message::Container(_) => {
+                instance_of(&self.known, &message).cloned().map(Event::Instance)
             }
             Message::Pods(name, reports) => {
                 self.known.get(&name).map(|instance| Event::Pods(instance.clone(), reports))
@@ -191,7 +203,7 @@ impl World for Real {
             let nap = self.systemd.watchdog().map_or(left, |watchdog| left.min(watchdog));
             // The queue cannot end: this very struct holds a sender.
             let message = tokio::select! {
-                message = self.messages.recv() => message,
+                message = self.inbox.next() => message,
                 () = clock::sleep(nap) => None,
             };
             self.systemd.alive();
@@ -199,6 +211,10 @@ impl World for Real {
             if let Some(message) = message
                 && let Some(event) = self.translate(message)
             {
+                if let Event::Instance(instance) = &event {
+                    // The end of a copy is told by the engine, by its row and by its unit: one look sees it all.
+                    self.inbox.skip(|next| instance_of(&self.known, next) == Some(instance));
+                }
                 return event;
             }
             if self.now() >= until {

@@ -1,7 +1,8 @@
 //! `config kubernetes …`: which server this switch joins, and what its node is to be labelled with. The agent hears of
 //! it from the rows.
 
-use switchyard_sonic::{CaPin, Credentials, Label, Paths, ServerHost, Switch, parse_port};
+use switchyard_core::CaPin;
+use switchyard_sonic::{Credentials, Label, Paths, ServerHost, Switch, parse_port};
 
 use switchyard_agent::kubelet_files;
 use switchyard_cluster::Credential;

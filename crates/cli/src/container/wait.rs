@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::CliError;
 use switchyard_host::clock::{boottime, sleep};
-use switchyard_host::{Host, Target, TrackLock, engine_name};
+use switchyard_host::{Host, Target, TrackLock, engine_name, forgive_starts};
 
 /// How long an engine that went away is waited for before the next try. Its restart takes seconds.
 const ENGINE_RETRY: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ impl Watcher {
                 Waiting::Over(change, reason) => {
                     if self.host.record("wait", &view, &change, reason)? {
                         if is_planned_end(&view) {
-                            self.host.forgive_starts(&self.instance).await;
+                            forgive_starts(&self.instance).await;
                         }
                         return Ok(ExitCode::SUCCESS);
                     }
@@ -177,7 +177,14 @@ impl Watcher {
                 },
             }
         };
-        self.record_end(&copy, ended, version).await;
+        let instance = self.instance.clone();
+        let forgiven = async {
+            if matches!(copy, Copy::Pod(_)) {
+                forgive_starts(&instance).await;
+            }
+        };
+        // Nobody runs it now: what does not rest on each other does not wait for each other.
+        tokio::join!(forgiven, self.record_end(&copy, ended, version));
         Ok(code(ended))
     }
 
@@ -243,9 +250,6 @@ impl Watcher {
         };
         if let Err(error) = recorded {
             warn!(feature = %self.instance, %error, "the end of the container was not recorded");
-        }
-        if matches!(copy, Copy::Pod(_)) {
-            self.host.forgive_starts(&self.instance).await;
         }
     }
 }

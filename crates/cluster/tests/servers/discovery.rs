@@ -7,9 +7,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::hmac;
 use serde_json::json;
 use switchyard_cluster::{
-    CaPin, ClusterError, Credential, Invitation, InvitationCertificate, ServerAddress, Token, discover,
-    recognize, try_credential,
+    ClusterError, Credential, Invitation, InvitationCertificate, ServerAddress, Token, discover, recognize,
+    try_credential,
 };
+use switchyard_core::CaPin;
 use tokio::time::Instant;
 
 use crate::server::{Authority, Pair, Reply, Server, closed_port, mute};
