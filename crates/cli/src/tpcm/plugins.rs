@@ -1,6 +1,6 @@
 //! Whether the plug-ins of SONiC's `config` and `show` and the command tree of Klish reach all that tpcm can do, and hand on
-//! what was typed, word for word, and the answer. What tpcm can do comes from its own definitions, so that a verb, an
-//! option or a word that one chooses from cannot be forgotten there.
+//! what was typed, word for word, and the answer; and whether the tutorial tells of all of it. What tpcm can do comes from
+//! its own definitions, so that a verb, an option or a word that one chooses from cannot be forgotten there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -132,6 +132,22 @@ fn config_and_show_reach_all_that_tpcm_can_do() {
         assert_eq!(click("config", &typed), typed);
     }
     assert_eq!(missing(&[asked, configs].concat()), [""; 0]);
+}
+
+#[test]
+fn the_tutorials_table_has_every_verb_and_option() {
+    let text = fs::read_to_string(packaging("../docs/tpcm.md")).unwrap();
+    let table: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    let has =
+        |word: &str| table.iter().any(|row| row.split(['`', ' ', ',', '\\']).any(|found| found == word));
+    let mut command = Tpcm::command().disable_help_subcommand(true);
+    command.build();
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        assert!(has(verb.get_name()), "{} is not told", verb.get_name());
+        for option in verb.get_arguments().filter_map(clap::Arg::get_long).filter(|long| *long != "help") {
+            assert!(has(&format!("--{option}")), "--{option} is not told");
+        }
+    }
 }
 
 #[test]
