@@ -4,35 +4,29 @@
 //! what it does to features it leaves to the loop. Level-triggered like the loop: killed anywhere, it finds from files and
 //! rows what it was about.
 
+mod follow;
 mod join;
 mod kubelet;
 mod labels;
 mod leave;
 mod pods;
 mod proxy;
+mod say;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use switchyard_cluster::{
-    Backoff, Client, ClusterError, Invitation, KubeletFiles, NodeName, OwnEvent, ServerAddress, random,
-    try_token,
-};
+use switchyard_cluster::{Backoff, Invitation, KubeletFiles, NodeName, ServerAddress, random};
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::time::{sleep, timeout};
 
 use super::{Message, Queue, clock};
 use crate::invitation::{host_name, invitation, kubelet_files};
-use crate::world::{Event, PodReport, Trouble, trouble};
-use kubelet::{Kubelet, Run};
-use labels::Labels;
-use pods::Pods;
+use crate::world::{Trouble, trouble};
 use proxy::Proxy;
 
 const KUBELET: &str = "kubelet.service";
@@ -42,9 +36,6 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 const BOOTING: Duration = Duration::from_mins(10);
 /// How long a switch that cannot read its own configuration waits before it reads it again.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// So many different reasons are logged in a row; a server that is away finds no more.
-const LOGGED_MAX: usize = 32;
 
 /// What the loop knows of the membership.
 pub(crate) struct Member {
@@ -252,255 +243,6 @@ impl Side {
             self.rest(Some(HEARTBEAT)).await;
         }
         Ok(())
-    }
-
-    /// Follows Node and pods until the wish is another.
-    async fn follow(
-        &mut self,
-        invitation: &Invitation,
-        node: &NodeName,
-        backoff: &mut Backoff,
-    ) -> Result<(), Trouble> {
-        let wish = Wish::Join(invitation.clone(), node.clone());
-        let client = Client::new(invitation.server.clone(), node.clone(), self.files.clone());
-        let mut events = std::pin::pin!(client.watch_own());
-        let mut seen = Membership { labels: Labels::of(&self.knobs), ..Membership::default() };
-        let systemd = systemd().await?;
-        loop {
-            let status = systemd.status(KUBELET).await.map_err(trouble)?;
-            seen.kubelet.runs(Run::of(&status, clock::monotonic(), jiff::Timestamp::now()));
-            self.say_membership(&invitation.server, &seen).await;
-            if let Some(expired @ ClusterError::CertificateExpired { .. }) = &seen.trouble {
-                // A token may still help, which takes another join.
-                return Err(trouble(expired));
-            }
-            if seen.connected() {
-                backoff.reset();
-                self.keep_credentials();
-            }
-            if seen.labels_may_move() {
-                seen.labels.apply(&self.paths, &client).await;
-            }
-            let nap = seen.look_again_in().map_or(HEARTBEAT, |soon| soon.min(HEARTBEAT));
-            tokio::select! {
-                event = events.next() => match event {
-                    Some(event) => {
-                        self.happened(&mut seen, event).await;
-                        seen.pods.tell_late(&client).await;
-                    }
-                    None => return Ok(()),
-                },
-                changed = self.told.changed() => {
-                    // What is wrong with the wish is said where it is read again.
-                    let wishes_otherwise = self.loaded()? && self.wish().ok().as_ref() != Some(&wish);
-                    if changed.is_err() || wishes_otherwise || self.rebooting()? {
-                        return Ok(());
-                    }
-                    seen.labels.rows_changed();
-                }
-                reason = self.reasons.recv() => if let Some(KeptOut { container, why }) = reason {
-                    seen.pods.tell(&client, &container, why).await;
-                },
-                () = sleep(nap) => {
-                    debug!("woke: whether the API server answers");
-                    seen.trouble = self.look_again(&client, invitation).await.err();
-                    if seen.absent_since.is_some_and(|since| since.elapsed() >= HEARTBEAT) {
-                        make_node_again(&mut seen).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether the server answers; to a switch that still waits for its certificate, whether its token is still good.
-    async fn look_again(&self, client: &Client, invitation: &Invitation) -> Result<(), ClusterError> {
-        let answer = client.answers().await;
-        if let (Err(ClusterError::NoCredentials { .. }), Some(token)) = (&answer, &invitation.token)
-            && let Some(ca) = self.files.ca()?
-        {
-            try_token(&invitation.server, &ca, token).await?;
-        }
-        answer
-    }
-
-    async fn happened(&mut self, seen: &mut Membership, event: OwnEvent) {
-        match event {
-            OwnEvent::Back => {
-                seen.asked = true;
-                seen.trouble = None;
-                seen.sees = true;
-                // What an earlier life of the agent said may be over.
-                self.say_pod_troubles(&seen.pods.troubles());
-            }
-            OwnEvent::Lost(error) => {
-                seen.asked = true;
-                seen.sees = false;
-                seen.trouble = Some(error);
-            }
-            OwnEvent::NodeSeen(node) => {
-                seen.kubelet.node_seen(&node);
-                seen.was_there = true;
-                seen.absent_since = None;
-                seen.labels.node_seen(&node);
-            }
-            OwnEvent::NodeGone => {
-                seen.kubelet.node_gone();
-                seen.absent_since = Some(Instant::now());
-                if std::mem::take(&mut seen.was_there) {
-                    make_node_again(seen).await;
-                }
-            }
-            OwnEvent::PodSeen(pod) => {
-                let concerned = seen.pods.seen(*pod);
-                self.tell_of_pods(seen, concerned).await;
-            }
-            OwnEvent::PodGone { uid, .. } => {
-                let concerned = seen.pods.gone(&uid);
-                self.tell_of_pods(seen, concerned).await;
-            }
-        }
-    }
-
-    /// To the loop what it acts on; to people why a pod cannot start, which the switch could only wait for.
-    async fn tell_of_pods(&mut self, seen: &mut Membership, concerned: Vec<(String, Vec<PodReport>)>) {
-        let news = seen.pods.look_for_trouble(concerned.iter().map(|(name, _)| name.clone()));
-        for (name, why) in news {
-            warn!(feature = %name, "the pod cannot start: {why}");
-        }
-        self.say_pod_troubles(&seen.pods.troubles());
-        for (name, reports) in concerned {
-            let _ = self.queue.send(Message::Pods(name, reports)).await;
-        }
-    }
-
-    /// In the row that `explain` and `show` read.
-    fn say_pod_troubles(&self, troubles: &BTreeMap<String, String>) {
-        let said = self.switch().and_then(|mut switch| switch.set_pod_troubles(troubles).map_err(trouble));
-        if let Err(why) = said {
-            info!(%why, "why pods cannot start could not be written");
-        }
-    }
-
-    /// The kubelet renews its certificate by itself; the copy on /host follows.
-    fn keep_credentials(&self) {
-        if let Err(error) = self.files.save_credentials() {
-            warn!(%error, "the node's certificate is not kept on /host: after a SONiC upgrade a token is needed");
-        }
-    }
-
-    async fn say_membership(&mut self, server: &ServerAddress, seen: &Membership) {
-        // An agent that has just begun knows less than the row: to call a server away that nobody has asked yet would
-        // bring features home in the middle of a switchover.
-        if !seen.asked && self.row_is_of(server) {
-            return;
-        }
-        let why = match &seen.trouble {
-            // Its first certificate is on its way: that is no trouble yet.
-            Some(ClusterError::NoCredentials { .. }) => {
-                Some("waiting for the cluster to sign the node's certificate".to_owned())
-            }
-            Some(error) => Some(error.to_string()),
-            None if !seen.sees => Some("asking the API server".to_owned()),
-            None => seen.kubelet.why_not(),
-        };
-        self.say(Some(server), seen.connected(), why.as_deref()).await;
-    }
-
-    /// Says how it goes where it has become different: in the row, in the log, and to the loop.
-    async fn say(&mut self, server: Option<&ServerAddress>, connected: bool, why: Option<&str>) {
-        let status = ServerStatus {
-            ip: server.map(ServerAddress::host),
-            port: server.map(ServerAddress::port),
-            connected,
-            update_time: None,
-            reason: why.map(ToOwned::to_owned),
-        };
-        let was_connected = self.status.as_ref().map(|status| status.connected);
-        if self.status.as_ref() == Some(&status) && self.row_says(&status) {
-            return;
-        }
-        let said = self.switch().and_then(|mut switch| switch.set_server_status(&status).map_err(trouble));
-        if let Err(why) = said {
-            info!(%why, "the state of the membership could not be written; trying again");
-            return;
-        }
-        let is_news = if let Some(why) = why {
-            self.logged.len() < LOGGED_MAX && self.logged.insert(why.to_owned())
-        } else {
-            self.logged.clear();
-            self.status.as_ref() != Some(&status)
-        };
-        match (server, why) {
-            _ if !is_news => {}
-            (Some(server), Some(why)) => info!(%server, connected, "cluster: {why}"),
-            (Some(server), None) => {
-                info!(%server, connected, "cluster: the node is Ready and the API server answers");
-            }
-            (None, Some(why)) => info!("cluster: none: {why}"),
-            (None, None) => info!("cluster: none"),
-        }
-        self.status = Some(status);
-        if was_connected != Some(connected) {
-            let _ = self.queue.send(Event::Everything.into()).await;
-        }
-    }
-
-    /// Whether the row says that this very server is connected.
-    fn row_is_of(&self, server: &ServerAddress) -> bool {
-        let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
-        row.ok().flatten().is_some_and(|row| {
-            row.connected && row.ip == Some(server.host()) && row.port == Some(server.port())
-        })
-    }
-
-    /// Redis may have lost what was said.
-    fn row_says(&self, status: &ServerStatus) -> bool {
-        let row = self.switch().and_then(|mut switch| switch.server_status().map_err(trouble));
-        row.is_ok_and(|row| {
-            row.is_some_and(|row| row.connected == status.connected && row.reason == status.reason)
-        })
-    }
-}
-
-/// What is seen of the cluster.
-#[derive(Default)]
-struct Membership {
-    /// Whether it is known by now how it goes.
-    asked: bool,
-    sees: bool,
-    kubelet: Kubelet,
-    was_there: bool,
-    absent_since: Option<Instant>,
-    trouble: Option<ClusterError>,
-    labels: Labels,
-    pods: Pods,
-}
-
-impl Membership {
-    /// The truth of now: the API answers, and the kubelet that runs has said that the node is Ready.
-    fn connected(&self) -> bool {
-        self.sees && self.kubelet.is_ready() && self.trouble.is_none()
-    }
-
-    /// Pods come and go with labels: not before the kubelet has them all in hand.
-    fn labels_may_move(&self) -> bool {
-        self.connected() && self.kubelet.settles_in() == Some(Duration::ZERO)
-    }
-
-    /// When labels are due although nothing happens.
-    fn look_again_in(&self) -> Option<Duration> {
-        let settles = self.kubelet.settles_in().filter(|left| !left.is_zero());
-        settles.into_iter().chain(self.labels.retry_in()).min()
-    }
-}
-
-/// A kubelet makes its Node when it starts: of one that was deleted since then it only complains.
-async fn make_node_again(seen: &mut Membership) {
-    info!("the cluster has no Node of this switch any more: restarting the kubelet, which makes it");
-    seen.absent_since = Some(Instant::now());
-    let restarted = async { systemd().await?.restart(KUBELET).await.map_err(trouble) };
-    if let Err(Trouble(why)) = restarted.await {
-        warn!(%why, "the kubelet could not be restarted");
     }
 }
 
