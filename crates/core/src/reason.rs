@@ -35,8 +35,8 @@ pub enum Reason {
     PodsTurn,
     /// A pod was told to go on and is about to run.
     PodStarts,
-    /// The pod that was told to go on has ended before it ran.
-    ReadyLeftOver,
+    /// The pod that asked, or was told to go on, has ended before it ran.
+    QuestionLeftOver,
     /// Nobody runs; a pod is waited for.
     WaitingForPod,
     /// No pod ran within the configured time.
@@ -111,7 +111,7 @@ impl fmt::Display for Reason {
             Self::PodRuns => "the pod runs",
             Self::PodsTurn => "the local copy has ended: the pod that asked may run",
             Self::PodStarts => "the pod has its turn and is about to run",
-            Self::ReadyLeftOver => "the pod that had its turn ended before it ran",
+            Self::QuestionLeftOver => "the pod that asked ended before it ran",
             Self::WaitingForPod => "nobody runs: a pod is waited for",
             Self::PodNeverCame => "no pod ran within the configured time: the local image comes back",
             Self::StrangePod => "a pod runs that the rows do not name: it is stopped before another may run",

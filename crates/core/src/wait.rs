@@ -95,8 +95,14 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
         // The next start bridges: the version that ran is not let back, so it is nothing to wait for.
         return Waiting::Over(untouched(view), kept_out);
     }
-    if view.row.remote_state == RemoteState::Ready && view.asker().is_none() {
-        return Waiting::Write(unless_changed(RemoteState::None), Reason::ReadyLeftOver);
+    let is_left_over = match view.row.remote_state {
+        // It would hide the question of an unmodified image, which finds that somebody asks and adds no more.
+        RemoteState::Pending => view.asker_is_gone(),
+        RemoteState::Ready => view.asker().is_none(),
+        RemoteState::None | RemoteState::Running | RemoteState::Stopped => false,
+    };
+    if is_left_over {
+        return Waiting::Write(unless_changed(RemoteState::None), Reason::QuestionLeftOver);
     }
     if !view.can_fall_back() {
         let reason = if view.config.fallback { Reason::NoLocalImage } else { Reason::FallbackForbidden };

@@ -166,7 +166,7 @@ async fn sonic_turn(sim: &Sim, at: usize, number: u64) {
     polls(sim, number, false);
     let is_mine = sim.with(|state| state.all[at].row.container_version.as_ref() == Some(&version));
     if !is_mine || !sonic_takes(sim, at, number) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Local, Plan, Pod, Refusal, RowChange, Side, Step, Version, View, Waiting, ended,
+    Cause, Copy, Local, Plan, Pod, Reason, Refusal, RowChange, Side, Step, Version, View, Waiting, ended,
     is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
 };
 
@@ -144,12 +144,24 @@ fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {
 pub(crate) async fn wait_main(sim: &Sim, at: usize) {
     let since = sim.now();
     let knobs = sim.with(|state| state.knobs.clone());
+    let mut let_in = None;
     loop {
         let seen = sim.seen(Channel::Instance(at));
         let Ok(view) = view(sim, at).await else { return };
-        match wait(&view, sim.now().saturating_sub(since), &knobs) {
-            Waiting::Watch(copy, repair) => return watch(sim, at, copy, repair).await,
-            Waiting::Write(change, _) => {
+        let next = wait(&view, sim.now().saturating_sub(since), &knobs);
+        if let Waiting::Watch(copy, repair) = next {
+            return watch(sim, at, copy, repair).await;
+        }
+        if let Some((number, version)) = let_in.take_if(|(number, _)| ended_already(sim, *number)) {
+            remember_end(sim, at, &view, number, &version);
+            continue;
+        }
+        match next {
+            Waiting::Watch(..) => {}
+            Waiting::Write(change, reason) => {
+                if reason == Reason::PodsTurn {
+                    let_in = view.asker().and_then(|pod| running(sim, at, &Copy::Pod(pod.id.clone())));
+                }
                 sim.moment().await;
                 write(sim, at, &change, "wait");
             }
@@ -172,6 +184,28 @@ pub(crate) async fn wait_main(sim: &Sim, at: usize) {
             }
         }
     }
+}
+
+/// One that ran and died before it was ever seen to run counts as well.
+fn ended_already(sim: &Sim, number: u64) -> bool {
+    sim.with(|state| !state.containers.contains_key(&number))
+}
+
+fn running(sim: &Sim, at: usize, copy: &Copy) -> Option<(u64, Version)> {
+    let number = number(sim, at, copy)?;
+    sim.with(|state| Some((number, state.containers.get(&number)?.image.version.clone())))
+}
+
+fn remember_end(sim: &Sim, at: usize, view: &View, number: u64, version: &Version) {
+    if view.wanted() == switchyard_core::SetOwner::Local {
+        return;
+    }
+    sim.with(|state| {
+        let in_order = state.ends.get(&number).copied().unwrap_or(true);
+        let cause = if in_order { Cause::Absent } else { Cause::Failed };
+        let now = state.now_moment();
+        state.all[at].record.left(version, cause, now);
+    });
 }
 
 async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
@@ -249,18 +283,11 @@ async fn record_version(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool
 
 async fn record_end(sim: &Sim, at: usize, copy: &Copy, watched: u64, version: Option<Version>) {
     let Ok(view) = view(sim, at).await else { return };
-    sim.with(|state| {
-        let in_order = state.ends.get(&watched).copied().unwrap_or(true);
-        if let (Copy::Pod(_), Some(version)) = (copy, version)
-            && view.wanted() == switchyard_core::SetOwner::Kube
-        {
-            let cause = if in_order { Cause::Absent } else { Cause::Failed };
-            let now = state.now_moment();
-            state.all[at].record.left(&version, cause, now);
-        }
-        let why = why_ended(&view);
-        state.tell_story(|| format!("instance {at}: its copy is over: {why:?}, in order {in_order}"));
-    });
+    if let (Copy::Pod(_), Some(version)) = (copy, version) {
+        remember_end(sim, at, &view, watched, &version);
+    }
+    let why = why_ended(&view);
+    sim.with(|state| state.tell_story(|| format!("instance {at}: its copy is over: {why:?}")));
     sim.moment().await;
     write(sim, at, &ended(&view), "wait");
     if matches!(copy, Copy::Pod(_)) {

@@ -139,14 +139,17 @@ pub(crate) async fn connection(sim: Sim) {
         sim.sleep(time).await;
         sim.with(|state| {
             let now = is(state);
-            if state.connected != now {
-                state.connected = now;
+            let is_news = std::mem::replace(&mut state.connected, now) != now;
+            if is_news {
                 state.tell_story(|| format!("connected: {now}"));
-                for at in 0..state.all.len() {
-                    state.touch(at);
-                    state.report(at);
-                }
                 state.event(switchyard_agent::Event::Everything);
+            }
+            // One that was away for a moment tells everything anew as well.
+            for at in 0..state.all.len() {
+                if is_news {
+                    state.touch(at);
+                }
+                state.report(at);
             }
         });
     }
