@@ -59,6 +59,15 @@ pub struct Labelled {
     pub binds: Vec<(PathBuf, PathBuf)>,
 }
 
+/// What of the host a container was made for. The engine resolves it anew at every start.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The host's paths that are mounted into it, each with the path inside.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// The group that its own is in.
+    pub cgroup_parent: String,
+}
+
 /// How a container's run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
@@ -98,10 +107,11 @@ impl Engine {
             .map_err(|error| self.error(id, error))
     }
 
-    /// The host's paths that are mounted into a container, each with the path inside. The engine resolves them anew at
-    /// every start.
-    pub async fn binds(&self, id: &str) -> Result<Vec<(PathBuf, PathBuf)>, EngineError> {
-        Ok(binds_of(self.inspect(id).await?.mounts))
+    /// What of the host a container was made for.
+    pub async fn made(&self, id: &str) -> Result<Made, EngineError> {
+        let found = self.inspect(id).await?;
+        let cgroup_parent = found.host_config.and_then(|host| host.cgroup_parent).unwrap_or_default();
+        Ok(Made { binds: binds_of(found.mounts), cgroup_parent })
     }
 
     /// All containers, running or not, that bear a label of this name.

@@ -79,10 +79,25 @@ impl TpcName {
         format!("{}.service", self.0)
     }
 
-    /// The name of the container of the version before, while an operation is under way. No TPC can have it: capitals
-    /// are the engine's alone.
+    /// The name of the container of the version before, while an operation is under way. No TPC can have it, nor the
+    /// next two: capitals are the engine's alone.
     pub fn set_aside(&self) -> String {
         format!("{}.BEFORE", self.0)
+    }
+
+    /// The name of the container of the version to come, until it is put in place.
+    pub fn next(&self) -> String {
+        format!("{}.NEXT", self.0)
+    }
+
+    /// The name of a container without mounts, out of which the image's own files are read.
+    pub fn bare(&self) -> String {
+        format!("{}.IMAGE", self.0)
+    }
+
+    /// Every name that a container of this TPC may have.
+    pub fn containers(&self) -> [String; 4] {
+        [self.0.clone(), self.set_aside(), self.next(), self.bare()]
     }
 
     /// The only repository that its images are named in.
@@ -178,8 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn no_tpc_can_have_the_name_under_which_another_is_set_aside() {
-        assert!(TpcName::parse(&TpcName::parse("web").unwrap().set_aside()).is_err());
+    fn a_tpcs_containers_have_names_that_no_other_tpc_can_have() {
+        let [own, others @ ..] = TpcName::parse("web").unwrap().containers();
+        assert_eq!(own, "web");
+        for name in others {
+            assert!(TpcName::parse(&name).is_err(), "{name}");
+            assert!(crate::ContainerId::parse(&name).is_ok(), "{name}");
+        }
     }
 
     proptest! {

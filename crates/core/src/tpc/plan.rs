@@ -72,8 +72,10 @@ pub enum Step {
     SetAside,
     /// The private volume is made ready for the new version.
     Volume,
-    /// The old container gets another name, the new one is made.
+    /// The new container is made, under a name of its own.
     Container,
+    /// The old container gets another name, the new one gets its.
+    Replace,
     /// The unit is written and enabled.
     Unit,
     /// The new version starts.
@@ -118,6 +120,7 @@ impl Step {
             Self::SetAside => "set_aside",
             Self::Volume => "volume",
             Self::Container => "container",
+            Self::Replace => "replace",
             Self::Unit => "unit",
             Self::Start => "start",
             Self::PostHook => "post_hook",
@@ -153,6 +156,7 @@ impl fmt::Display for Step {
             Self::SetAside => "set the private volume aside",
             Self::Volume => "make the private volume ready",
             Self::Container => "create the container",
+            Self::Replace => "put the container in place",
             Self::Unit => "write and enable the unit",
             Self::Start => "start the unit",
             Self::PostHook => "run hook/post.sh in the new version",
@@ -186,14 +190,15 @@ impl fmt::Display for Operation {
     }
 }
 
-/// The steps of an operation.
+/// The steps of an operation. What can be done before the old version stops is: as long as it is down, nobody serves.
 pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
     let steps: Vec<(Step, bool)> = match operation {
         Operation::Install => always(&[
             Step::Ingest,
             Step::Load,
-            Step::Volume,
             Step::Container,
+            Step::Volume,
+            Step::Replace,
             Step::Unit,
             Step::Start,
             Step::StaysUp,
@@ -205,12 +210,13 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
             (Step::Ingest, true),
             (Step::Load, true),
             (Step::PreHook, facts.hooks),
+            (Step::Container, true),
+            (Step::Unit, true),
             (Step::CopyAside, true),
             (Step::Stop, true),
             (Step::SetAside, true),
             (Step::Volume, true),
-            (Step::Container, true),
-            (Step::Unit, true),
+            (Step::Replace, true),
             (Step::Start, true),
             (Step::PostHook, facts.hooks),
             (Step::StaysUp, true),
@@ -221,12 +227,13 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
         ],
         Operation::Rollback => vec![
             (Step::Load, true),
+            (Step::Container, true),
+            (Step::Unit, true),
             (Step::CopyAside, true),
             (Step::Stop, true),
             (Step::SetAside, true),
             (Step::Volume, !facts.keep_data),
-            (Step::Container, true),
-            (Step::Unit, true),
+            (Step::Replace, true),
             (Step::Start, true),
             (Step::StaysUp, true),
             (Step::Record, true),
@@ -246,9 +253,10 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
         Operation::Save => always(&[Step::Snapshot, Step::Ingest, Step::Record, Step::LetGo, Step::Sweep]),
         Operation::Restore => vec![
             (Step::Load, true),
+            (Step::Container, true),
             (Step::Stop, facts.older),
             (Step::Volume, true),
-            (Step::Container, true),
+            (Step::Replace, true),
             (Step::Unit, true),
             (Step::Start, true),
             (Step::Record, true),

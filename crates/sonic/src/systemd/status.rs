@@ -21,6 +21,9 @@ pub struct UnitStatus {
     pub sub_state: String,
     /// `enabled`, `disabled`, `masked`, `static`, …; empty for a unit without a file.
     pub unit_file_state: String,
+    /// Its files have changed since systemd read them.
+    #[serde(skip)]
+    pub is_outdated: bool,
     /// The process that makes it active; 0 if there is none.
     pub main_pid: u32,
     /// Since when it is in this state, in microseconds of Unix time; 0 if it never was in another.
@@ -76,6 +79,7 @@ impl UnitStatus {
             load_state: text(unit, "LoadState"),
             sub_state: text(unit, "SubState"),
             unit_file_state: text(unit, "UnitFileState"),
+            is_outdated: value(unit, "NeedDaemonReload"),
             main_pid: value(service, "MainPID"),
             since: value(unit, entered),
             since_monotonic: value(unit, &format!("{entered}Monotonic")),
@@ -131,6 +135,7 @@ mod tests {
             ("ActiveState", "active".into()),
             ("SubState", "running".into()),
             ("UnitFileState", "enabled".into()),
+            ("NeedDaemonReload", true.into()),
             ("ActiveEnterTimestamp", 1_700_000_000_000_000_u64.into()),
             ("ActiveEnterTimestampMonotonic", 42_u64.into()),
             ("InactiveEnterTimestamp", 7_u64.into()),
@@ -145,7 +150,7 @@ mod tests {
         assert_eq!(status.id, "snmp.service");
         assert_eq!((status.since, status.since_monotonic), (1_700_000_000_000_000, 42));
         assert_eq!((status.main_pid, status.n_restarts, status.exec_main_status), (4711, 2, -1));
-        assert!(status.exists() && status.is_up() && !status.is_masked());
+        assert!(status.exists() && status.is_up() && !status.is_masked() && status.is_outdated);
     }
 
     #[test]

@@ -27,9 +27,18 @@ pub(super) fn parent(driver: &str, named: Option<&str>) -> String {
     }
 }
 
+/// Whether systemd keeps this group.
+pub(super) fn is_slice(parent: &str) -> bool {
+    parent.strip_suffix(".slice").is_some_and(|name| !name.contains('/'))
+}
+
 /// Makes the group and sets its cap. It is gone after each boot.
 pub(super) fn ensure(root: &Path, parent: &str, cap: &Cap, machine: &Machine) -> io::Result<()> {
-    let parent = parent.trim_start_matches('/');
+    let parent = parent.trim_matches('/');
+    if parent.is_empty() {
+        // A container that somebody else made under our name; the cap would be the whole machine's.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let quota = quota(cap.cpu, machine.processors);
     let memory = cap.memory_of(machine).to_string();
     if root.join("cgroup.controllers").exists() {
@@ -151,11 +160,16 @@ mod tests {
         let of = |path: &str| fs::read_to_string(root.path().join(path)).unwrap();
         assert_eq!((of("tpc/cpu.max"), of("tpc/memory.max")), ("320000 100000".into(), "4000000000".into()));
         assert!(slice(&Cap::default(), &MACHINE).contains("CPUQuota=320%"));
+        for whole_machine in ["", "/"] {
+            assert!(ensure(root.path(), whole_machine, &Cap::default(), &MACHINE).is_err());
+        }
+        assert!(!root.path().join("cpu.max").exists());
     }
 
     #[test]
     fn the_parent_has_the_form_that_the_driver_wants() {
         assert_eq!(parent("systemd", None), "tpc.slice");
+        assert!(is_slice(SLICE) && !is_slice("/switchyard-tpc") && !is_slice("/x.slice") && !is_slice(""));
         assert_eq!(parent("cgroupfs", None), "/switchyard-tpc");
         assert_eq!(parent("cgroupfs", Some("switch-1/tpc")), "/switch-1/tpc");
     }

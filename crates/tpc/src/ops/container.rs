@@ -3,18 +3,22 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
 use switchyard_core::ImageId;
-use switchyard_core::tpc::{CreateArgs, LABEL, Memory, Mount, MountKind, Operation, TpcName};
+use switchyard_core::tpc::{CreateArgs, LABEL, Memory, Mount, MountKind, Operation, Step, TpcName};
 use switchyard_engine::NewContainer;
 
+use super::execute::Live;
 use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::steps::{after, blocking, wanted_image};
 use super::{OpsError, SLACK, Tpcm, beneath, cgroup, layout, volume};
+
+/// What the image has at paths inside, each as an archive; none where it has nothing.
+pub(super) type ImageFiles = HashMap<String, Option<File>>;
 
 /// The images in a volume are not larger than this, or something is wrong with them.
 const FILES_MAX: u64 = 8 << 30;
@@ -22,23 +26,16 @@ const FILES_MAX: u64 = 8 << 30;
 /// A directory that is being filled, beside the one that it is to be.
 const FILLING: &str = ".tpcm-filling";
 
-/// The name of a container without mounts, out of which the image's own files are read.
-pub(super) fn bare(name: &TpcName) -> String {
-    format!("{name}.IMAGE")
-}
-
 /// Whether a container is ours: nobody else's is ever stopped or removed. Its label names the TPC that its own name is
 /// made of; one that somebody runs by hand from an image that inherited the label is called something else.
 pub(super) fn is_ours(container: &str, labels: &HashMap<String, String>) -> bool {
-    let named = |name: &str| {
-        container.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | ".BEFORE" | ".IMAGE"))
-    };
-    labels.get(LABEL).is_some_and(|name| !name.is_empty() && named(name))
+    let name = labels.get(LABEL).and_then(|name| TpcName::parse(name).ok());
+    name.is_some_and(|name| name.containers().iter().any(|own| own == container))
 }
 
 impl<S: Services> Tpcm<S> {
     /// Directories for hooks, backup and the image's volumes, with what the image has there.
-    pub(super) async fn make_volume(&mut self, entry: &Entry) -> Result<(), OpsError> {
+    pub(super) async fn make_volume(&mut self, entry: &Entry, mut files: ImageFiles) -> Result<(), OpsError> {
         let name = &entry.name;
         let volume = self.layout.volume(name);
         if entry.operation == Operation::Rollback {
@@ -52,35 +49,55 @@ impl<S: Services> Tpcm<S> {
         for own in [&volume, &self.layout.shared()] {
             beneath::make(self.layout.root(), own.strip_prefix(self.layout.root()).unwrap_or(own))?;
         }
-        let places = self.places(&wanted_image(entry)?, &after(entry)?.current.args)?;
-        // Files of the image: its hooks, which the mount would hide; and what its volumes begin with, as Docker does it.
-        let mut wanted: Vec<(String, std::path::PathBuf)> = Vec::new();
-        if matches!(entry.operation, Operation::Install | Operation::Upgrade) {
-            wanted.push(("/tpc".to_owned(), volume.clone()));
-        }
-        for (inside, below) in places {
-            if !beneath::is_there(&volume, Path::new(&below))? {
-                wanted.push((inside, volume.join(&below)));
+        let wanted = self.wanted_files(entry)?;
+        // Most have been read while the old version ran. What it has removed since has not.
+        let mut missing = wanted.clone();
+        missing.retain(|(inside, _)| !files.contains_key(inside));
+        files.extend(self.read_files(name, &wanted_image(entry)?, &missing).await?);
+        for (inside, below) in wanted {
+            let file = files.remove(&inside).flatten();
+            let most = FILES_MAX.min(self.spare()?);
+            if below.as_os_str().is_empty() {
+                let volume = volume.clone();
+                blocking(move || file.map_or(Ok(()), |file| volume::fill(file, &volume, most))).await?;
+            } else {
+                fill_whole(&volume, &below, file, most).await?;
             }
-        }
-        if !wanted.is_empty() {
-            self.copy_out(name, &wanted_image(entry)?, &wanted).await?;
         }
         for directory in ["hook", "backup", "volumes"] {
             beneath::make(&volume, Path::new(directory))?;
         }
-        // The record makes it count: hooks that are empty after a power cut would be run by the next upgrade.
-        blocking(move || sync(&volume)).await
+        Ok(())
     }
 
-    async fn copy_out(
+    /// Files of the image that belong into the volume, each with the path inside and the path below the volume: its hooks,
+    /// which the mount would hide; and what its volumes begin with, as Docker does it.
+    fn wanted_files(&self, entry: &Entry) -> Result<Vec<(String, PathBuf)>, OpsError> {
+        let volume = self.layout.volume(&entry.name);
+        let mut wanted = Vec::new();
+        if matches!(entry.operation, Operation::Install | Operation::Upgrade) {
+            wanted.push(("/tpc".to_owned(), PathBuf::new()));
+        }
+        for (inside, below) in self.places(&wanted_image(entry)?, &after(entry)?.current.args)? {
+            if !volume.is_dir() || !beneath::is_there(&volume, Path::new(&below))? {
+                wanted.push((inside, below.into()));
+            }
+        }
+        Ok(wanted)
+    }
+
+    async fn read_files(
         &mut self,
         name: &TpcName,
         image: &ImageId,
-        wanted: &[(String, std::path::PathBuf)],
-    ) -> Result<(), OpsError> {
-        let bare = bare(name);
+        wanted: &[(String, PathBuf)],
+    ) -> Result<ImageFiles, OpsError> {
+        let mut files = ImageFiles::new();
+        let bare = name.bare();
         self.discard(&bare).await?;
+        if wanted.is_empty() {
+            return Ok(files);
+        }
         let new = NewContainer {
             image: image.clone(),
             args: CreateArgs { network: Some("none".to_owned()), ..CreateArgs::default() },
@@ -92,33 +109,16 @@ impl<S: Services> Tpcm<S> {
             command: Some(vec!["/none".to_owned()]),
         };
         self.engine.create(&bare, new).await?;
-        for (inside, directory) in wanted {
-            // They are there twice for a moment: in the spool, and in the volume.
-            let most = FILES_MAX.min(self.spare()? / 2);
-            let spool = self.spool(&bare, inside, most).await?;
-            let (volume, directory) = (self.layout.volume(name), directory.clone());
-            if directory == volume {
-                if let Some(spool) = spool {
-                    blocking(move || volume::fill(spool, &directory, most)).await?;
-                }
-                continue;
-            }
-            // Whole or not at all: what is there is left as it is by another attempt.
-            let filling = directory.with_file_name(FILLING);
-            let below = filling.strip_prefix(&volume).unwrap_or(&filling).to_owned();
-            beneath::make(&volume, below.parent().unwrap_or(&below))?;
-            layout::remove_tree(&filling)?;
-            beneath::make(&volume, &below)?;
-            blocking(move || {
-                if let Some(spool) = spool {
-                    volume::fill(spool, &filling, most)?;
-                    sync(&filling)?;
-                }
-                layout::rename(&filling, &directory)
-            })
-            .await?;
+        // They are there twice for a moment: in the spools, and in the volume.
+        let mut left = FILES_MAX.min(self.spare()? / 2);
+        for (inside, _) in wanted {
+            let spool = self.spool(&bare, inside, left).await?;
+            let size = spool.as_ref().and_then(|spool| spool.metadata().ok()).map_or(0, |about| about.len());
+            left = left.saturating_sub(size);
+            files.insert(inside.clone(), spool);
         }
-        self.discard(&bare).await
+        self.discard(&bare).await?;
+        Ok(files)
     }
 
     /// What a container has at a path, as an archive that has no name; none if it has nothing there.
@@ -152,8 +152,8 @@ impl<S: Services> Tpcm<S> {
     /// Whether what the engine is about to mount is what was meant when the container was made. It has run since, and may
     /// have put a link in the place of a directory below its volume; now it does not run. A directory that it removed is
     /// made again, since the engine would make it through links.
-    pub(super) async fn mounts_are_plain(&self, name: &TpcName) -> Result<(), OpsError> {
-        for (source, _) in self.engine.binds(name.as_str()).await? {
+    pub(super) fn mounts_are_plain(&self, binds: &[(PathBuf, PathBuf)]) -> Result<(), OpsError> {
+        for (source, _) in binds {
             // What an operator bound from elsewhere is theirs.
             if let Ok(below) = source.strip_prefix(self.layout.root()) {
                 beneath::make(self.layout.root(), below)?;
@@ -162,27 +162,44 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// The old container gets out of the way, and the new one is made.
-    pub(super) async fn make_container(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
+    /// The new container is made, and all else that the engine has to be asked for: as soon as the old version has
+    /// stopped, nobody serves.
+    pub(super) async fn make_container(
+        &mut self,
+        entry: &mut Entry,
+        live: &mut Live<'_>,
+    ) -> Result<(), OpsError> {
         let name = entry.name.clone();
-        let (here, aside) = (self.engine.container(name.as_str()).await?, name.set_aside());
-        let is_old = |id: &str| entry.old_container.as_deref() == Some(id);
-        match here {
-            Some(here) if is_old(here.id.as_str()) && entry.operation != Operation::Install => {
-                // An operation that was cut short here and ended under another SONiC image has left one of that name.
-                self.discard(&aside).await?;
-                self.engine.rename(name.as_str(), &aside).await?;
+        // An operation that was cut short here and ended under another SONiC image has left them.
+        for left in [name.set_aside(), name.next()] {
+            self.discard(&left).await?;
+        }
+        let image = wanted_image(entry)?;
+        let new = self.new_container(after(entry)?, &image).await?;
+        let id = self.engine.create(&name.next(), new).await?;
+        if let Some(record) = &mut entry.after {
+            record.container = Some(id.to_string());
+        }
+        if entry.progress.steps.contains(&Step::Volume) {
+            live.files = self.read_files(&name, &image, &self.wanted_files(entry)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The old container gets out of the way, and the new one into its place.
+    pub(super) async fn replace_container(&mut self, entry: &Entry) -> Result<(), OpsError> {
+        let name = &entry.name;
+        match self.engine.container(name.as_str()).await? {
+            Some(here)
+                if entry.old_container.as_deref() == Some(here.id.as_str())
+                    && entry.operation != Operation::Install =>
+            {
+                self.engine.rename(name.as_str(), &name.set_aside()).await?;
             }
             Some(_) => self.discard(name.as_str()).await?,
             None => {}
         }
-        let image = wanted_image(entry)?;
-        let new = self.new_container(after(entry)?, &image).await?;
-        let id = self.engine.create(name.as_str(), new).await?;
-        if let Some(record) = &mut entry.after {
-            record.container = Some(id.to_string());
-        }
-        Ok(())
+        Ok(self.engine.rename(&name.next(), name.as_str()).await?)
     }
 
     async fn new_container(&mut self, record: &Record, image: &ImageId) -> Result<NewContainer, OpsError> {
@@ -213,7 +230,9 @@ impl<S: Services> Tpcm<S> {
             options.extend(mount.propagation.as_deref());
             binds.push(format!("{from}:{}:{}", mount.target, options.join(",")));
         }
-        self.ensure_group().await?;
+        let driver = self.engine.cgroup_driver().await?;
+        let group = cgroup::parent(&driver, self.defaults.cgroup.as_deref());
+        self.ensure_group(&group).await?;
         let stored = self.store.image(image)?;
         let has_command = stored.is_none_or(|stored| stored.has_command);
         Ok(NewContainer {
@@ -222,31 +241,24 @@ impl<S: Services> Tpcm<S> {
             labels: HashMap::from([(LABEL.to_owned(), name.to_string())]),
             nano_cpus: release.limits.cpu.nano_cpus(machine.processors),
             memory: release.limits.memory.map(Memory::bytes),
-            cgroup_parent: self.group().await?,
+            cgroup_parent: group,
             // What `docker export` wrote says nothing about what to run; most have a shell.
             command: (!has_command && args.command.is_empty()).then(|| vec!["/bin/sh".to_owned()]),
             args,
         })
     }
 
-    async fn group(&self) -> Result<String, OpsError> {
-        let driver = self.engine.cgroup_driver().await?;
-        Ok(cgroup::parent(&driver, self.defaults.cgroup.as_deref()))
-    }
-
     /// The group that all are in, with its cap. Without it a TPC still has its own limits.
-    pub(super) async fn ensure_group(&mut self) -> Result<(), OpsError> {
-        let (group, machine) = (self.group().await?, self.machine()?);
-        if !group.starts_with('/') {
-            let file = self.settings.units.join(&group);
+    pub(super) async fn ensure_group(&mut self, group: &str) -> Result<(), OpsError> {
+        let machine = self.machine()?;
+        if cgroup::is_slice(group) {
             let text = cgroup::slice(&self.defaults.cap, &machine);
-            if std::fs::read_to_string(&file).ok().as_deref() != Some(text.as_str()) {
-                layout::write(&file, text.as_bytes(), 0o644)?;
+            if layout::write(&self.settings.units.join(group), text.as_bytes(), 0o644)? {
                 self.services.reload().await?;
             }
             return Ok(());
         }
-        if let Err(error) = cgroup::ensure(&self.settings.cgroups, &group, &self.defaults.cap, &machine) {
+        if let Err(error) = cgroup::ensure(&self.settings.cgroups, group, &self.defaults.cap, &machine) {
             tracing::warn!(
                 "the cap over all third-party containers cannot be set in cgroup {group}: {error}"
             );
@@ -281,11 +293,21 @@ fn below(inside: &str) -> String {
     format!("volumes/{}", name.trim_start_matches('.'))
 }
 
-/// All that was written to the file system of a directory is on the disk.
-fn sync(directory: &Path) -> Result<(), OpsError> {
-    std::fs::File::open(directory)
-        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
-        .map_err(OpsError::file("write", directory))
+/// Whole or not at all: what is there is left as it is by another attempt.
+async fn fill_whole(volume: &Path, below: &Path, file: Option<File>, most: u64) -> Result<(), OpsError> {
+    let (filling, directory) = (below.with_file_name(FILLING), volume.join(below));
+    beneath::make(volume, filling.parent().unwrap_or(&filling))?;
+    let draft = volume.join(&filling);
+    layout::remove_tree(&draft)?;
+    beneath::make(volume, &filling)?;
+    blocking(move || {
+        if let Some(file) = file {
+            volume::fill(file, &draft, most)?;
+            layout::sync(&draft)?;
+        }
+        layout::rename(&draft, &directory)
+    })
+    .await
 }
 
 /// A file without a name: whatever happens, nothing of it is left.
@@ -303,9 +325,8 @@ mod tests {
     #[test]
     fn a_container_is_ours_by_label_and_name() {
         let labels = |value: &str| HashMap::from([(LABEL.to_owned(), value.to_owned())]);
-        let web = TpcName::parse("web").unwrap();
-        for ours in ["web", &web.set_aside(), &bare(&web)] {
-            assert!(is_ours(ours, &labels("web")), "{ours}");
+        for ours in TpcName::parse("web").unwrap().containers() {
+            assert!(is_ours(&ours, &labels("web")), "{ours}");
         }
         for (name, label) in [("web", ""), ("web2", "web"), ("hand", "web"), ("web", "hand")] {
             assert!(!is_ours(name, &labels(label)), "{name} {label}");

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use switchyard_core::tpc::{Recovery, Step, TpcName, recover};
 
+use super::container::ImageFiles;
 use super::journal::Entry;
 use super::layout;
 use super::record::Record;
 use super::services::Services;
+use super::steps::blocking;
 use super::volume::Copied;
 use super::{OpsError, Recovered, Report, Tpcm, bring::Draft};
 use crate::fetch::Progress;
@@ -22,6 +24,8 @@ pub(super) struct Live<'a> {
     pub(super) draft: Option<Draft<'a>>,
     pub(super) progress: &'a mut dyn Progress,
     pub(super) copied: Copied,
+    /// What the image has for the private volume.
+    pub(super) files: ImageFiles,
     pub(super) messages: Vec<String>,
     pub(super) stopped: Option<Instant>,
     pub(super) down: Option<Duration>,
@@ -37,6 +41,7 @@ impl<'a> Live<'a> {
             draft: None,
             progress,
             copied: Copied::default(),
+            files: ImageFiles::new(),
             messages: Vec::new(),
             stopped: None,
             down: None,
@@ -97,6 +102,11 @@ impl<S: Services> Tpcm<S> {
     /// The next step of a plan.
     pub(super) async fn step(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         let Some(step) = entry.progress.next() else { return Ok(()) };
+        if step == Step::Record {
+            // It makes all that was written count: hooks that are empty after a power cut would be run by the next upgrade.
+            let root = self.layout.root().to_owned();
+            blocking(move || layout::sync(&root)).await?;
+        }
         entry.progress.begun = true;
         if let Err(error) = entry.write(&self.layout) {
             // It has not begun, or a full disk would decide for the new version that has filled it.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use switchyard_core::tpc::TpcName;
+use switchyard_engine::EngineError;
 
 use super::execute::Live;
 use super::journal::Entry;
@@ -55,7 +56,13 @@ impl<S: Services> Tpcm<S> {
         let time = Duration::from_secs(self.defaults.hook_time.unwrap_or(HOOK_TIME));
         live.progress.message(&format!("running {hook}"));
         let path = format!("/tpc/{hook}");
-        let ran = self.engine.execute(name.as_str(), &["/bin/sh", &path], time).await?;
+        let ran = match self.engine.execute(name.as_str(), &["/bin/sh", &path], time).await {
+            // It ended after we looked: how is told where it is seen whether it stays up.
+            Err(EngineError::Refused { .. }) if hook == POST && self.has_ended(name).await => {
+                return Ok(false);
+            }
+            ran => ran?,
+        };
         let output = last_lines(&ran.output);
         if !output.is_empty() {
             tracing::info!("{name}: {hook} said: {output}");

@@ -55,22 +55,11 @@ impl<S: Services> Tpcm<S> {
             self.end_import().await?;
             imported?
         };
-        let (mut reports, mut first_failure) = (Vec::new(), None);
-        for record in chosen.taken {
-            let name = record.name.clone();
-            match self.restore_one(record).await {
-                Ok(report) => reports.extend(report),
-                Err(error) => {
-                    tracing::error!("{name}: {error}");
-                    first_failure.get_or_insert(error);
-                }
-            }
-        }
-        self.put_vrf_right();
+        let (mut reports, failure) = self.restore_all(chosen.taken).await;
         if let Some(first) = reports.first_mut() {
             first.messages.extend(chosen.messages);
         }
-        first_failure.map_or(Ok(reports), Err)
+        failure.map_or(Ok(reports), Err)
     }
 
     async fn import_from(&mut self, file: &Path) -> Result<Chosen, OpsError> {

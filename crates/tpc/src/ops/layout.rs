@@ -101,11 +101,11 @@ impl Layout {
     }
 }
 
-/// Replaces a file: a reader sees the old content or the new one, also after a power cut. One that is so already is left:
-/// undoing what filled the disk must not need room.
-pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), OpsError> {
+/// Replaces a file: a reader sees the old content or the new one, also after a power cut. One that is so already is left
+/// (undoing what filled the disk must not need room), and the answer is false.
+pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<bool, OpsError> {
     if is_so(path, content, mode) {
-        return Ok(());
+        return Ok(false);
     }
     let fresh = beside(path);
     let written = (|| {
@@ -122,7 +122,7 @@ pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), OpsErr
         // What cannot be removed now is found by the next recovery.
         let _ = remove_file(&fresh);
     }
-    written.map_err(OpsError::file("write", path))
+    written.map(|()| true).map_err(OpsError::file("write", path))
 }
 
 fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
@@ -135,7 +135,7 @@ fn is_so(path: &Path, content: &[u8], mode: u32) -> bool {
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), OpsError> {
     let text = serde_json::to_vec_pretty(value)
         .map_err(|error| OpsError::file("write", path)(std::io::Error::other(error)))?;
-    write(path, &text, 0o600)
+    write(path, &text, 0o600).map(drop)
 }
 
 /// Reads a file of ours; nothing if there is none.
@@ -176,6 +176,13 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), OpsError> {
         .and_then(|()| sync_directory_of(to))
         .and_then(|()| sync_directory_of(from))
         .map_err(OpsError::file("move", from))
+}
+
+/// All that was written to the file system of a directory is on the disk.
+pub(super) fn sync(directory: &Path) -> Result<(), OpsError> {
+    File::open(directory)
+        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
+        .map_err(OpsError::file("write", directory))
 }
 
 /// Makes a directory and those above it.

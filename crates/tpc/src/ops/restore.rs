@@ -15,30 +15,33 @@ impl<S: Services> Tpcm<S> {
     /// for this; whoever asks by hand finds running what is to run.
     pub async fn restore(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
-        let mut reports = Vec::new();
-        let mut first_failure = None;
-        if !self.settings.dry_run
-            && let Err(error) = self.remove_strays().await
-        {
+        let cleared = if self.settings.dry_run { Ok(()) } else { self.remove_strays().await };
+        if let Err(error) = &cleared {
             tracing::error!("what was uninstalled under another SONiC image is not removed here: {error}");
-            first_failure = Some(error);
         }
-        for record in Record::load_all(&self.layout)? {
+        let (reports, failure) = self.restore_all(Record::load_all(&self.layout)?).await;
+        cleared?;
+        failure.map_or(Ok(reports), Err)
+    }
+
+    /// One after the other. One that cannot be restored must not keep the others from running; the first failure is told.
+    pub(super) async fn restore_all(&mut self, records: Vec<Record>) -> (Vec<Report>, Option<OpsError>) {
+        let (mut reports, mut first_failure) = (Vec::new(), None);
+        for record in records {
             let name = record.name.clone();
             match self.restore_one(record).await {
                 Ok(report) => reports.extend(report),
                 Err(error) => {
                     tracing::error!("{name}: {error}");
-                    // One that cannot be restored must not keep the others from running.
                     first_failure.get_or_insert(error);
                 }
             }
         }
         self.put_vrf_right();
-        first_failure.map_or(Ok(reports), Err)
+        (reports, first_failure)
     }
 
-    pub(super) async fn restore_one(&mut self, record: Record) -> Result<Option<Report>, OpsError> {
+    async fn restore_one(&mut self, record: Record) -> Result<Option<Report>, OpsError> {
         let name = record.name.clone();
         self.not_stuck(&name)?;
         let here = self.engine.container(name.as_str()).await?;

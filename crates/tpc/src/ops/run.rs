@@ -30,13 +30,13 @@ pub(super) struct End {
 
 impl<S: Services> Tpcm<S> {
     /// Starts a TPC, tells systemd so, and waits for its end, whose exit code it returns. Takes no lock: whoever holds it
-    /// waits for this.
+    /// waits for this. That it has ended is told by [`Tpcm::stop`], which the unit runs after this.
     pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
         let record = self.record_to_run(name)?;
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
-        self.ensure_group().await?;
-        self.put_vrf_right();
+        let made = self.engine.made(name.as_str()).await?;
+        self.ensure_group(&made.cgroup_parent).await?;
         if let Some(why) = self.over_its_disk(&record).await {
             self.ended(name, why, true);
             return Ok(NOT_AGAIN);
@@ -47,7 +47,7 @@ impl<S: Services> Tpcm<S> {
             // It would not fit in two seconds either.
             return if matches!(error, OpsError::NotAdmitted(_)) { Ok(NOT_AGAIN) } else { Err(error) };
         }
-        if let Err(error) = self.mounts_are_plain(name).await {
+        if let Err(error) = self.mounts_are_plain(&made.binds) {
             self.ended(name, format!("not started: {error}"), false);
             // Another attempt would find the same link.
             return if matches!(error, OpsError::Planted(_)) { Ok(NOT_AGAIN) } else { Err(error) };
@@ -55,6 +55,8 @@ impl<S: Services> Tpcm<S> {
         self.engine.start(name.as_str()).await?;
         // Without systemd nobody listens, and nobody needs to.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        // An upgrade counts until here how long nobody serves.
+        self.put_vrf_right();
         self.tell(name).await;
         let engine = self.engine.clone();
         let mut end = std::pin::pin!(engine.wait_end(name.as_str()));
@@ -69,13 +71,11 @@ impl<S: Services> Tpcm<S> {
                     let limits = why.contains("--memory") || !remarks.is_empty();
                     remarks.insert(0, why);
                     self.ended(name, remarks.join("; "), limits);
-                    self.tell(name).await;
                     return Ok(exit_code(code));
                 }
                 _ = terminated.recv() => {
                     let now = self.record_to_run(name).unwrap_or(record);
                     self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
-                    self.tell(name).await;
                     return Ok(0);
                 }
                 _ = measure.tick() => {
@@ -84,7 +84,6 @@ impl<S: Services> Tpcm<S> {
                     if let Some(why) = self.over_its_disk(&now).await {
                         self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
                         self.ended(name, format!("stopped: {why}"), true);
-                        self.tell(name).await;
                         return Ok(NOT_AGAIN);
                     }
                     let found = self.remarks(&now).await;

@@ -14,7 +14,7 @@ pub trait Services {
     fn is_up(&self, unit: &str) -> impl Future<Output = Result<bool, SonicError>>;
     /// In which state it is and since when, microseconds of Unix time.
     fn state(&self, unit: &str) -> impl Future<Output = Result<(String, u64), SonicError>>;
-    /// Reads unit files anew and lets this one start at boot.
+    /// Lets it start at boot, as its file is now. Takes long unless that is so already.
     fn enable(&self, unit: &str) -> impl Future<Output = Result<(), SonicError>>;
     /// Keeps it from starting at boot. One without a file is as asked.
     fn disable(&self, unit: &str) -> impl Future<Output = Result<(), SonicError>>;
@@ -58,6 +58,10 @@ impl Services for Systemd {
     }
 
     async fn enable(&self, unit: &str) -> Result<(), SonicError> {
+        let status = self.units.status(unit).await?;
+        if status.exists() && !status.is_outdated && status.unit_file_state == "enabled" {
+            return Ok(());
+        }
         // A file that is new is found by name only after systemd has looked.
         self.units.daemon_reload().await?;
         self.units.enable(unit).await

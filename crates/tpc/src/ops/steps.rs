@@ -9,7 +9,7 @@ use super::execute::Live;
 use super::journal::Entry;
 use super::record::{Record, Release, Saved};
 use super::services::Services;
-use super::{OpsError, Tpcm, layout, unit, volume};
+use super::{OpsError, Tpcm, container, layout, unit, volume};
 
 /// Of the image that an operation brings, until it is decided.
 pub(super) const NEXT: &str = "next";
@@ -37,8 +37,9 @@ impl<S: Services> Tpcm<S> {
                 self.stop_container(&name, entry.before.as_ref()).await
             }
             Step::SetAside => self.copy_now(&name, live).await,
-            Step::Volume => self.make_volume(entry).await,
-            Step::Container => self.make_container(entry).await,
+            Step::Volume => self.make_volume(entry, std::mem::take(&mut live.files)).await,
+            Step::Container => self.make_container(entry, live).await,
+            Step::Replace => self.replace_container(entry).await,
             Step::Unit => {
                 let record = after(entry)?.clone();
                 self.write_unit(&record).await
@@ -67,8 +68,8 @@ impl<S: Services> Tpcm<S> {
             }
             Step::RemoveUnit => self.remove_unit(&name).await,
             Step::RemoveContainer => {
-                for container in [name.as_str(), &name.set_aside(), &super::container::bare(&name)] {
-                    self.discard(container).await?;
+                for container in name.containers() {
+                    self.discard(&container).await?;
                 }
                 Ok(())
             }
@@ -102,15 +103,14 @@ impl<S: Services> Tpcm<S> {
         layout::create(&volume, 0o755)?;
         self.has_room("setting the private volume aside", volume::size(&volume))?;
         layout::remove_tree(&aside)?;
-        let mut copied = std::mem::take(&mut live.copied);
-        // A long copy must not keep the progress of others, or signals, from being seen to.
-        live.copied = blocking(move || volume::copy(&volume, &aside, &mut copied).map(|()| copied)).await?;
-        Ok(())
+        self.copy_now(name, live).await
     }
 
+    /// The first time all of it, then what has changed.
     async fn copy_now(&mut self, name: &TpcName, live: &mut Live<'_>) -> Result<(), OpsError> {
         let (volume, aside) = (self.layout.volume(name), self.layout.aside(name));
         let mut copied = std::mem::take(&mut live.copied);
+        // A long copy must not keep the progress of others, or signals, from being seen to.
         live.copied = blocking(move || volume::copy(&volume, &aside, &mut copied).map(|()| copied)).await?;
         Ok(())
     }
@@ -129,13 +129,12 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn write_unit(&mut self, record: &Record) -> Result<(), OpsError> {
         let name = &record.name;
         let release = &record.current;
-        let text = unit::render(name, &release.after, stop_time(release), &self.settings.binary);
+        // It is written while the version before runs, which is then stopped under it.
+        let stop = record.before.iter().chain([release]).map(stop_time).max().unwrap_or(unit::STOP_TIME);
+        let text = unit::render(name, &release.after, stop, &self.settings.binary);
         layout::create(&self.layout.of(name), 0o700)?;
         for file in [self.layout.unit(name), self.settings.units.join(name.unit())] {
-            // Most versions have the same unit: putting it back must not need room on a disk that is full.
-            if std::fs::read(&file).ok().as_deref() != Some(text.as_bytes()) {
-                layout::write(&file, text.as_bytes(), 0o644)?;
-            }
+            layout::write(&file, text.as_bytes(), 0o644)?;
         }
         if record.enabled {
             self.services.enable(&name.unit()).await?;
@@ -307,13 +306,13 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// Stops and removes a container of ours, if it is there.
-    pub(super) async fn discard(&mut self, container: &str) -> Result<(), OpsError> {
-        let Some(found) = self.engine.container(container).await? else { return Ok(()) };
-        if !super::container::is_ours(container, &found.labels) {
+    pub(super) async fn discard(&mut self, name: &str) -> Result<(), OpsError> {
+        let Some(found) = self.engine.container(name).await? else { return Ok(()) };
+        if !container::is_ours(name, &found.labels) {
             return Ok(());
         }
-        self.engine.kill(container).await?;
-        Ok(self.engine.remove(container).await?)
+        self.engine.kill(name).await?;
+        Ok(self.engine.remove(name).await?)
     }
 
     pub(super) async fn tell_limits(

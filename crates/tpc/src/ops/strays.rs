@@ -8,7 +8,7 @@ use std::path::Path;
 use switchyard_core::ImageId;
 use switchyard_core::tpc::{LABEL, TpcName};
 
-use super::container::{bare, is_ours};
+use super::container::is_ours;
 use super::services::Services;
 use super::steps::{NEXT, SAVED};
 use super::{OpsError, Tpcm, unit};
@@ -35,8 +35,8 @@ impl<S: Services> Tpcm<S> {
                 "{name}: what is left of it here is removed: it was uninstalled under another SONiC image"
             );
             self.remove_unit(&name).await?;
-            for container in [name.as_str(), &name.set_aside(), &bare(&name)] {
-                self.discard(container).await?;
+            for container in name.containers() {
+                self.discard(&container).await?;
             }
             for word in [NEXT, SAVED, "latest"] {
                 self.drop_name(&name, word).await?;

@@ -6,7 +6,7 @@ use super::execute::Live;
 use super::journal::Entry;
 use super::services::Services;
 use super::steps::{NEXT, SAVED};
-use super::{OpsError, Tpcm, container, layout, volume};
+use super::{OpsError, Tpcm, layout, volume};
 
 impl<S: Services> Tpcm<S> {
     pub(super) async fn backward(
@@ -36,13 +36,17 @@ impl<S: Services> Tpcm<S> {
                 layout::remove_tree(&aside)
             }
             Step::Volume => {
-                self.discard(&container::bare(&name)).await?;
+                self.discard(&name.bare()).await?;
                 if entry.operation == Operation::Install && !entry.had_volume {
                     layout::remove_tree(&self.layout.volume(&name))?;
                 }
                 Ok(())
             }
-            Step::Container => self.put_old_container_back(entry).await,
+            Step::Container => {
+                self.discard(&name.bare()).await?;
+                self.discard(&name.next()).await
+            }
+            Step::Replace => self.put_old_container_back(entry).await,
             Step::Unit => match &entry.before {
                 // A restore found no unit on this SONiC image, but the next one writes it.
                 Some(record) => {

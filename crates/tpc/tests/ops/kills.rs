@@ -334,7 +334,7 @@ async fn a_first_installation_that_can_be_neither_finished_nor_undone_is_told() 
     let site = Site::new("firs");
     site.archive(&ONE);
     let output = process(&site, "install")
-        .env("SWITCHYARD_TPC_FAIL", "stays_up:error,undo_container:error")
+        .env("SWITCHYARD_TPC_FAIL", "stays_up:error,undo_replace:error")
         .output()
         .unwrap();
     assert!(!output.status.success());
@@ -406,7 +406,7 @@ async fn an_upgrade_that_could_not_be_undone_is_whole_again_once_it_is() {
     let site = Site::new("mend");
     site.archive(&TWO);
     site.install(&ONE).await.unwrap();
-    let fail = "stays_up:error,undo_container:error";
+    let fail = "stays_up:error,undo_replace:error";
     assert!(!process(&site, "upgrade").env("SWITCHYARD_TPC_FAIL", fail).output().unwrap().status.success());
     assert_eq!(site.open().show(&site.name).await.unwrap().summary.state, State::Inconsistent);
     recovered(&site).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use switchyard_core::tpc::{Asked, TpcName};
 use switchyard_tpc::fetch::Progress;
-use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, State};
+use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, Report, State, UpgradeRequest};
 
 use crate::site::{Image, Nobody, ONE, Site, TWO, docker, running};
 
@@ -125,12 +125,7 @@ async fn an_upgrade_that_fails_in_any_way_leaves_the_old_version_with_its_data()
     fs::write(&broken, "hello").unwrap();
     let error = {
         let (name, source) = (site.name.clone(), Site::file(&broken));
-        let request = switchyard_tpc::ops::UpgradeRequest {
-            name,
-            source,
-            options: Options::default(),
-            skip_data: false,
-        };
+        let request = UpgradeRequest { name, source, options: Options::default(), skip_data: false };
         site.open().upgrade(request, &mut crate::site::Nobody).await.unwrap_err()
     };
     assert!(matches!(error, OpsError::Archive(_)), "{error}");
@@ -148,6 +143,44 @@ async fn a_broken_backup_is_found_before_the_old_version_stops() {
     assert!(matches!(error, OpsError::BrokenData { .. }), "{error}");
     let now = docker(&["inspect", "--format", "{{.State.StartedAt}}", site.name.as_str()]);
     assert_eq!(started, now, "the old version was not touched");
+}
+
+#[tokio::test]
+async fn an_upgrade_whose_container_cannot_be_made_does_not_stop_the_old_version() {
+    let site = Site::new("make");
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    let started = || docker(&["inspect", "--format", "{{.State.StartedAt}}", site.name.as_str()]);
+    let since = started();
+    // The kernel's capabilities only the engine knows.
+    upgrade_with(&site, "--cap-add NONSENSE").await.unwrap_err();
+    assert_eq!(started(), since);
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before, "something is left");
+}
+
+#[tokio::test]
+async fn the_old_version_is_stopped_under_a_unit_that_gives_it_its_time() {
+    let site = Site::new("time");
+    let options = Options { args: Some("--stop-timeout 50".to_owned()), ..Options::default() };
+    site.install_with(&ONE, options).await.unwrap();
+    let stop_time = || {
+        let unit = fs::read_to_string(site.root.join("units").join(site.name.unit())).unwrap();
+        unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap().to_owned()
+    };
+    let of_old = stop_time();
+    upgrade_with(&site, "--stop-timeout 5").await.unwrap();
+    assert_eq!(stop_time(), of_old);
+    upgrade_with(&site, "--stop-timeout 5").await.unwrap();
+    assert_ne!(stop_time(), of_old, "both versions stop soon");
+}
+
+async fn upgrade_with(site: &Site, args: &str) -> Result<Report, OpsError> {
+    let options = Options { args: Some(args.to_owned()), ..Options::default() };
+    let (name, source) = (site.name.clone(), site.source(&TWO));
+    let request = UpgradeRequest { name, source, options, skip_data: true };
+    site.open().upgrade(request, &mut Nobody).await
 }
 
 #[tokio::test]
@@ -567,7 +600,7 @@ async fn a_new_version_that_fills_the_disk_leaves_the_old_one_running() {
     let fills = Image { version: "fills", main: fills, ..TWO };
     // Once with the same unit, and once with another one.
     for after in [None, Some(vec!["bgp".to_owned()])] {
-        let request = switchyard_tpc::ops::UpgradeRequest {
+        let request = UpgradeRequest {
             name: site.name.clone(),
             source: site.source(&fills),
             options: Options { after: after.clone(), ..Options::default() },

@@ -15,6 +15,8 @@ struct World {
     runs: bool,
     /// A container that was renamed.
     renamed: Option<u8>,
+    /// One that is not in its place yet.
+    next: Option<u8>,
     /// A copy of the volume, and whether all of it is there.
     aside: Option<(u8, bool)>,
     unit: Option<u8>,
@@ -38,6 +40,7 @@ fn nothing() -> World {
         container: None,
         runs: false,
         renamed: None,
+        next: None,
         aside: None,
         unit: None,
         record: None,
@@ -80,11 +83,10 @@ impl World {
                     self.volume = Some(new);
                 }
             }
-            Step::Container => {
-                if self.container != Some(new) {
-                    self.renamed = self.container.take().or(self.renamed);
-                    self.container = Some(new);
-                }
+            Step::Container => self.next = Some(new),
+            Step::Replace => {
+                self.renamed = self.container;
+                self.container = self.next.take();
             }
             Step::Unit => self.unit = Some(new),
             Step::Start => {
@@ -138,7 +140,8 @@ impl World {
                     self.volume = None;
                 }
             }
-            Step::Container => {
+            Step::Container => self.next = None,
+            Step::Replace => {
                 if let Some(old) = self.renamed.take() {
                     self.container = Some(old);
                 } else if self.container != before.container {
@@ -284,8 +287,11 @@ fn an_upgrade_checks_before_it_stops_and_lets_go_last() {
         Step::Ingest,
         Step::Load,
         Step::PreHook,
+        Step::Container,
+        Step::Unit,
         Step::Stop,
         Step::SetAside,
+        Step::Replace,
         Step::Start,
         Step::PostHook,
         Step::StaysUp,
@@ -296,6 +302,9 @@ fn an_upgrade_checks_before_it_stops_and_lets_go_last() {
     .map(|step| steps.iter().position(|found| found == step).unwrap())
     .collect();
     assert!(order.is_sorted(), "{steps:?}");
+    let down: Vec<_> = steps.iter().skip_while(|step| **step != Step::Stop).copied().collect();
+    let short = [Step::Stop, Step::SetAside, Step::Volume, Step::Replace, Step::Start];
+    assert!(down.starts_with(&short), "nothing is done while it is down that can be done before: {down:?}");
     let without = plan(Operation::Upgrade, &Facts::default());
     assert!(!without.contains(&Step::PreHook) && !without.contains(&Step::PostHook));
     assert!(without.contains(&Step::SetAside), "data is set aside even if no hook is to see it");
@@ -312,5 +321,5 @@ fn no_step_is_in_a_plan_twice_and_each_has_a_name_of_its_own() {
         assert_eq!(distinct.len(), steps.len(), "{operation}: {steps:?}");
         words.extend(distinct);
     }
-    assert_eq!(words.len(), 23, "a step that is in no plan can go: {words:?}");
+    assert_eq!(words.len(), 24, "a step that is in no plan can go: {words:?}");
 }

@@ -29,9 +29,12 @@ const SETTLED: i64 = 2;
 #[derive(Debug, Default)]
 pub(in super::super) struct Copied {
     seen: HashMap<PathBuf, Seen>,
+    /// There was a first copy.
+    begun: bool,
 }
 
-/// Makes `to` the same as `from`, copying only what has changed since `copied` was filled. Synced at the end.
+/// Makes `to` the same as `from`, copying only what has changed since `copied` was filled by a first copy; the second one
+/// is the last. Synced at the end.
 pub(in super::super) fn copy(from: &Path, to: &Path, copied: &mut Copied) -> Result<(), OpsError> {
     copy_at(from, to, copied, SystemTime::now())
 }
@@ -43,8 +46,10 @@ pub(super) fn copy_at(from: &Path, to: &Path, copied: &mut Copied, now: SystemTi
     let target = Directory::open(to).map_err(OpsError::file("open", to))?;
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     // Only the first store into a clean page of a mapped file sets the file's time. Once all pages are clean, whatever
-    // is stored after this shows.
-    source.sync().map_err(OpsError::file("write", from))?;
+    // is stored after this shows; to the second copy, since there is no third.
+    if !std::mem::replace(&mut copied.begun, true) {
+        source.sync().map_err(OpsError::file("write", from))?;
+    }
     let settled = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(SETTLED);
     let mut walk = Walk { from, top: &target, settled, copied, links: HashMap::new() };
     walk.directory(&source, &target, Path::new(""))?;
