@@ -339,7 +339,7 @@ impl Agent {
             track.not_frozen(&seen.view);
             return Ok(());
         }
-        let from = *track.frozen_since.get_or_insert(now) + track.frozen_patience(patience);
+        let from = track.frozen_from(seen.view.row.remote_state, now) + track.frozen_patience(patience);
         if now < from {
             track.due(from);
             return Ok(());

@@ -37,8 +37,8 @@ pub(crate) struct Track {
     pub(crate) restarted_for: Option<Reason>,
     /// The trouble that was last said.
     pub(crate) trouble: Option<String>,
-    /// Since when pods run that do not ask.
-    pub(crate) frozen_since: Option<Duration>,
+    /// Since when pods run that do not ask, or with another state of the hand-shake do not take their turn.
+    pub(crate) frozen_since: Option<(RemoteState, Duration)>,
     /// A pod ran last in the unit, or was waited for there.
     pub(crate) pod_ran: bool,
     /// When the image may be tried to be made the local one again.
@@ -119,6 +119,12 @@ impl Track {
         if view.row.remote_state != RemoteState::None {
             self.wakes = 0;
         }
+    }
+
+    /// Since when pods are frozen. One that asked and was given its turn has all the time to take it.
+    pub(crate) fn frozen_from(&mut self, state: RemoteState, now: Duration) -> Duration {
+        let known = self.frozen_since.filter(|(before, _)| *before == state);
+        self.frozen_since.insert(known.unwrap_or((state, now))).1
     }
 
     /// How long a pod may not ask before it is started again. One that freezes again and again has a reason of its own,

@@ -69,7 +69,8 @@ pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
 }
 
 /// The pods that run without asking although it is their turn: nobody runs the feature, or the local image bridges with
-/// the server there. Whoever asks does so within moments of its start; these will do so when they are started again.
+/// the server there. Whoever asks does so within moments of its start, and takes a turn that was given within moments too;
+/// these will do so when they are started again.
 pub fn frozen(view: &View) -> Vec<ContainerId> {
     let is_free = match view.row.current_owner {
         CurrentOwner::None => true,
@@ -79,7 +80,7 @@ pub fn frozen(view: &View) -> Vec<ContainerId> {
     let is_their_turn = view.wanted() == SetOwner::Kube
         && view.is_up()
         && is_free
-        && matches!(view.row.remote_state, RemoteState::None | RemoteState::Stopped);
+        && matches!(view.row.remote_state, RemoteState::None | RemoteState::Stopped | RemoteState::Ready);
     if is_their_turn { view.pods.iter().map(|pod| pod.id.clone()).collect() } else { Vec::new() }
 }
 
@@ -140,6 +141,9 @@ mod tests {
         let bridged = FeatureState { current_owner: CurrentOwner::Local, ..view().row };
         assert_eq!(frozen(&View { row: bridged.clone(), ..view() }).len(), 1);
         assert_eq!(frozen(&View { row: bridged, server_answers: false, ..view() }), []);
+        // The question of one that has ended was taken for its own.
+        let not_taken = FeatureState { remote_state: RemoteState::Ready, ..view().row };
+        assert_eq!(frozen(&View { row: not_taken, ..view() }).len(), 1);
         for row in [
             FeatureState { remote_state: RemoteState::Pending, ..view().row },
             FeatureState { current_owner: CurrentOwner::Kube, ..view().row },

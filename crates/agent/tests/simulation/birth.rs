@@ -104,7 +104,6 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         gave_up: 0,
         restarts: 0,
         troubles: 0,
-        known: 0,
         hurry: 0,
     }
 }

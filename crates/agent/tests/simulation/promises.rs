@@ -11,15 +11,10 @@ const GETTING_READY: Duration = Duration::from_mins(30);
 
 /// What the switch owes us, instance by instance; nothing if it keeps all promises.
 pub(crate) fn missed(state: &State) -> Option<String> {
-    let mut all: Vec<_> = (0..state.all.len())
-        .filter_map(|at| {
-            let why = instance(state, at).or_else(|| label(state, at))?;
-            Some(format!("{}: {why}", state.all[at].name))
-        })
-        .collect();
-    // What is known must not hide what is not.
-    all.sort_by_key(|complaint| crate::known::is_known(complaint));
-    all.into_iter().next()
+    (0..state.all.len()).find_map(|at| {
+        let why = instance(state, at).or_else(|| label(state, at))?;
+        Some(format!("{}: {why}", state.all[at].name))
+    })
 }
 
 fn instance(state: &State, at: usize) -> Option<String> {

@@ -196,21 +196,12 @@ pub(crate) struct State {
     pub(crate) gave_up: u32,
     pub(crate) restarts: u32,
     pub(crate) troubles: u32,
-    /// How often a known defect was met.
-    pub(crate) known: u32,
     /// Waits of no time at all, one after the other.
     pub(crate) hurry: u32,
 }
 
 impl State {
     pub(crate) fn broken(&mut self, promise: String) {
-        if self.lie == Lie::None && crate::known::is_known(&promise) {
-            self.known += 1;
-            // What follows from two payloads says nothing any more.
-            if !promise.starts_with("two payloads") {
-                return;
-            }
-        }
         self.tell_story(|| format!("BROKEN: {promise}"));
         self.complaint.get_or_insert(promise);
     }

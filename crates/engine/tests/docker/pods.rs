@@ -8,7 +8,7 @@ use switchyard_core::{FeatureName, Instance};
 use switchyard_engine::Engine;
 
 /// Answers the questions of one connection: with the list for the list, for a container as it is once its start is over.
-fn answer(stream: UnixStream, list: &str) {
+fn answer(mut stream: &UnixStream, list: &str) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     while let Some(Ok(request)) = lines.next() {
         while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
@@ -20,7 +20,7 @@ fn answer(stream: UnixStream, list: &str) {
         };
         let head = format!("HTTP/1.1 {code} -\r\nContent-Type: application/json\r\n");
         let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-        (&stream).write_all(answer.as_bytes()).unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
     }
 }
 
@@ -35,7 +35,7 @@ async fn a_pod_that_runs_before_the_list_says_so_is_found() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let list = list.clone();
-            std::thread::spawn(move || answer(stream.unwrap(), &list));
+            std::thread::spawn(move || answer(&stream.unwrap(), &list));
         }
     });
     let engine = Engine::connect(&socket).unwrap();
