@@ -66,7 +66,7 @@ impl<S: Services> Tpcm<S> {
             beneath::make(&volume, Path::new(directory))?;
         }
         // The record makes it count: hooks that are empty after a power cut would be run by the next upgrade.
-        blocking(move || sync(&volume)).await
+        blocking(move || layout::sync(&volume)).await
     }
 
     async fn copy_out(
@@ -253,13 +253,6 @@ fn places_of<'a>(image: impl Iterator<Item = &'a str>, mounts: &[Mount]) -> Vec<
 fn below(inside: &str) -> String {
     let name = inside.trim_matches('/').replace('%', "%25").replace('/', "%2F");
     format!("volumes/{}", name.trim_start_matches('.'))
-}
-
-/// All that was written to the file system of a directory is on the disk.
-fn sync(directory: &Path) -> Result<(), OpsError> {
-    std::fs::File::open(directory)
-        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
-        .map_err(OpsError::file("write", directory))
 }
 
 /// A file without a name: whatever happens, nothing of it is left.
