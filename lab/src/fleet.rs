@@ -1,11 +1,13 @@
 //! The switches of this machine: up, down, and which there are.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, ensure};
 
 use crate::command::step;
 use crate::image::{Product, switch_image};
 use crate::machine::{Machine, docker};
-use crate::switch::{Host, Spec, Switch};
+use crate::switch::{Host, Spec, Switch, disk};
 
 /// What the names of switches begin with: `switch`, or what `SWITCHYARD_LAB_PREFIX` says, so that two people can tell
 /// scenarios on one machine without meeting.
@@ -24,7 +26,7 @@ pub fn up(product: &Product, count: u32, asics: u32) -> Result<Vec<Switch>> {
     ensure!((1..=8).contains(&asics), "between 1 and 8 ASICs make a switch");
     let machine = Machine::prepare()?;
     let image = switch_image(&machine, product)?;
-    let spec = Spec { image, asics };
+    let spec = Spec { image, asics, disk: false };
     let switches: Vec<Switch> = (1..=count).map(switch_number).collect();
     // All are started before any is waited for: booting is mostly waiting.
     for switch in &switches {
@@ -70,7 +72,10 @@ pub fn down(all: bool) -> Result<()> {
     let ours = |switch: &Switch| {
         switch.name().strip_prefix(&prefix).is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    for switch in list()?.into_iter().filter(ours) {
+    // A run that was killed may have left a disk whose switch is gone.
+    let disks = disk::owners().into_iter().map(Switch::new);
+    let switches: BTreeSet<Switch> = list()?.into_iter().chain(disks).collect();
+    for switch in switches.into_iter().filter(ours) {
         step(&format!("removing {}", switch.name()), || {
             switch.remove(if all { Host::Remove } else { Host::Keep })
         })?;

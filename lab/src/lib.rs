@@ -6,7 +6,7 @@
 //! From the ground up: [`machine`] makes a fresh Debian able to run switches, [`image`] builds what a switch is made of,
 //! [`fleet`] brings switches up and down, [`switch`] drives one of them, [`scenario`] tells stories on them, and
 //! [`scenarios`] are the stories. [`cluster`] is a Kubernetes control plane on the machine, which switches can join, and
-//! [`servers`] are those from which third-party containers come.
+//! [`servers`] are those from which third-party containers come. [`vm`] is a machine with another kernel.
 
 pub mod cluster;
 pub mod command;
@@ -17,6 +17,7 @@ pub mod scenario;
 pub mod scenarios;
 pub mod servers;
 pub mod switch;
+pub mod vm;
 
 pub use cluster::Cluster;
 pub use command::Output;

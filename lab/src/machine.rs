@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 18] = [
+const TOOLS: [(&str, &str); 20] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -33,6 +33,8 @@ const TOOLS: [(&str, &str); 18] = [
     ("yanglint", "libyang-tools"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    ("mke2fs", "e2fsprogs"),
+    ("xfs_io", "xfsprogs"),
     // A library; /usr/bin/.. is /usr.
     ("../lib/python3/dist-packages/click", "python3-click"),
 ];

@@ -22,6 +22,8 @@ use crate::switch::{Host, Spec, Switch};
 pub enum SwitchKind {
     /// One ASIC, Kubernetes support installed: the usual one.
     SingleAsic,
+    /// As that, on a disk of its own, whose power can be cut.
+    OwnDisk,
     /// Two ASICs, hence two instances of each per-ASIC feature.
     TwoAsics,
     /// One ASIC, an image without Kubernetes support.
@@ -122,6 +124,7 @@ fn home(kind: SwitchKind) -> SwitchKind {
 fn numbers(kind: SwitchKind) -> &'static [u32] {
     match kind {
         SwitchKind::SingleAsic => &[1, 5],
+        SwitchKind::OwnDisk => &[8, 9],
         SwitchKind::TwoAsics => &[2],
         SwitchKind::NoKubernetes => &[3],
         SwitchKind::InCluster | SwitchKind::AloneInCluster => &[4, 7],
@@ -143,6 +146,7 @@ fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(Switc
         let asics = match kind {
             SwitchKind::TwoAsics | SwitchKind::TwoAsicsInCluster => 2,
             SwitchKind::SingleAsic
+            | SwitchKind::OwnDisk
             | SwitchKind::NoKubernetes
             | SwitchKind::InCluster
             | SwitchKind::AloneInCluster => 1,
@@ -151,10 +155,14 @@ fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(Switc
             SwitchKind::InCluster | SwitchKind::TwoAsicsInCluster | SwitchKind::AloneInCluster => {
                 Some(Cluster::up().and_then(|_| cluster::kubelet())?)
             }
-            SwitchKind::SingleAsic | SwitchKind::TwoAsics | SwitchKind::NoKubernetes => None,
+            SwitchKind::SingleAsic
+            | SwitchKind::OwnDisk
+            | SwitchKind::TwoAsics
+            | SwitchKind::NoKubernetes => None,
         };
         let product = Product { deb: package(kubernetes)?, kubernetes, kubelet };
-        let spec = Spec { image: switch_image(&machine, &product)?, asics };
+        let spec =
+            Spec { image: switch_image(&machine, &product)?, asics, disk: kind == SwitchKind::OwnDisk };
         for number in numbers(kind).iter().take(stories) {
             let switch = fleet::switch_number(*number);
             if !switch.runs_as(&spec)? {

@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod create;
+pub(crate) mod disk;
 mod features;
 
 use std::process::Command;
@@ -12,6 +13,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, Output, last_words};
 use crate::machine::docker;
+
+use disk::Disk;
 
 pub use create::{Host, Spec};
 pub use features::Instance;
@@ -45,7 +48,7 @@ pub enum Boot {
 }
 
 /// A switch by its name; whether it exists is found out when it is asked something.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Switch {
     name: String,
 }
@@ -188,9 +191,22 @@ impl Switch {
         )
     }
 
-    /// A power failure: everything ends at once, `/host` and disks keep what they have; then the switch boots.
+    /// Everything ends at once and keeps what the kernel still had to write, as in a kernel panic that reboots; then the
+    /// switch boots.
     pub fn crash(&self) -> Result<()> {
         docker(&["kill", &self.name])?;
+        docker(&["start", &self.name])?;
+        self.wait_booted()?;
+        self.wait_features()
+    }
+
+    /// The power is cut: everything ends at once, and what was not synced is lost; then the switch boots. Only one that
+    /// has a disk of its own can lose anything.
+    pub fn power_cut(&self) -> Result<()> {
+        let disk = Disk::of(&self.name);
+        disk.cut()?;
+        docker(&["kill", &self.name])?;
+        disk.mount_anew()?;
         docker(&["start", &self.name])?;
         self.wait_booted()?;
         self.wait_features()

@@ -79,7 +79,7 @@ pub(crate) enum Command {
         #[arg(long)]
         fast: bool,
     },
-    /// Cut a switch's power, switch it on again and wait until its features are back
+    /// End all of a switch at once, boot it again and wait until its features are back
     Crash {
         /// The switch's name
         switch: String,

@@ -14,6 +14,7 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use switchyard_lab::vm;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Switchyard's developer commands")]
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Install, upgrade, abort, remove and purge the packages in an empty Debian, and compare file trees
     DebTest(deb_test::Arguments),
+    /// Test project quotas on ext4 and XFS, in an emulated machine whose kernel has them
+    QuotaTest,
     /// Boot a virtual switch and tell the life of a feature on it
     Demo(demo::Arguments),
     /// Run every test, as CI does
@@ -53,6 +56,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::DebTest(arguments) => deb_test::main(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::QuotaTest => vm::project_quotas().map(|passed| {
+            println!("{passed} passed");
+            ExitCode::SUCCESS
+        }),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

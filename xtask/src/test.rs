@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use switchyard_lab::machine::Machine;
 use switchyard_lab::scenario::{self, Scenario, Selection};
-use switchyard_lab::scenarios;
+use switchyard_lab::{scenarios, vm};
 
 use crate::deb;
 
@@ -87,6 +87,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         stage("the package", &|| Count::one(crate::deb_test::run()));
         stage("stories on virtual switches", &|| {
             stories(scenarios::all(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
+        });
+    }
+    if arguments.long && !arguments.no_switches {
+        stage("project quotas in a virtual machine", &|| match vm::project_quotas() {
+            Ok(passed) => Count { passed, failed: 0 },
+            Err(error) => Count::one(Err(error)),
         });
     }
     if !arguments.no_switches && !arguments.no_cluster {

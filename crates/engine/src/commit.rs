@@ -1,6 +1,7 @@
 //! Changes to a container that exists: its limits, its name, its writable layer made an image, a command run in it, a
 //! part of its file system read.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -86,6 +87,15 @@ impl Engine {
         let raw = self.docker.inspect_container(container, Some(options)).await;
         let size = raw.map_err(|error| self.error(container, error))?.size_rw;
         Ok(size.and_then(|bytes| u64::try_from(bytes).ok()))
+    }
+
+    /// The directories of its data root that a container's writable layer is in. None with a storage driver that mounts
+    /// no overlay.
+    pub async fn layer_directories(&self, container: &str) -> Result<Vec<PathBuf>, EngineError> {
+        let raw = self.docker.inspect_container(container, None::<InspectContainerOptions>).await;
+        let driver = raw.map_err(|error| self.error(container, error))?.graph_driver;
+        let data = driver.map(|driver| driver.data).unwrap_or_default();
+        Ok(["UpperDir", "WorkDir"].iter().filter_map(|key| data.get(*key)).map(PathBuf::from).collect())
     }
 
     /// Runs a command in a container that runs, for so long at most. A command that does not end in time goes on: the

@@ -68,6 +68,12 @@ impl Engine {
         Ok(info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default())
     }
 
+    /// The directory that it keeps images and containers in.
+    pub async fn data_root(&self) -> Result<PathBuf, EngineError> {
+        let info = self.docker.info().await.map_err(|error| self.error("", error))?;
+        Ok(info.docker_root_dir.map(PathBuf::from).unwrap_or_default())
+    }
+
     fn patient(&self, wait: Duration) -> Docker {
         self.docker.clone().with_timeout(CALL_TIMEOUT + wait)
     }

@@ -9,6 +9,7 @@ mod failures;
 mod images;
 mod life;
 mod limits;
+mod power;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Scenario> {
         limits::SCENARIOS,
         failures::SCENARIOS,
         crash::SCENARIOS,
+        power::SCENARIOS,
         bad_input::SCENARIOS,
         images::SCENARIOS,
     ]

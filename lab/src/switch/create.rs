@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use super::disk::Disk;
 use super::{Switch, cgroups};
 use crate::command;
 use crate::machine::{Machine, docker};
@@ -13,6 +14,8 @@ pub struct Spec {
     pub image: String,
     /// More than one brings a namespace and an instance of each per-ASIC feature for each.
     pub asics: u32,
+    /// Whether what it keeps is on a disk of its own, whose power can be cut, and not on volumes of the machine's Docker.
+    pub disk: bool,
 }
 
 /// What becomes of a switch's `/host` when the switch is removed.
@@ -39,13 +42,12 @@ const PRIVILEGES: [&str; 9] = [
 ];
 
 /// Everything else: systemd's way of being told to stop, and coming back by itself when the switch reboots from inside.
-const MANNERS: [&str; 9] = [
+const MANNERS: [&str; 8] = [
     "--stop-signal=SIGRTMIN+3",
     "--stop-timeout=120",
     "--restart=unless-stopped",
     "--tmpfs=/run",
     "--tmpfs=/tmp",
-    "--volume=/var/lib/docker",
     "--volume=/var/lib/kubelet",
     "--env=container=docker",
     "--label=switchyard.lab=switch",
@@ -73,7 +75,7 @@ impl Switch {
         if command::run("docker", &["inspect", "--format", "{{.Id}}", &parked])?.success() {
             docker(&["rename", &parked, &self.name])?;
         } else {
-            self.create(&Spec { image: image.to_owned(), asics: 1 })?;
+            self.create(&Spec { image: image.to_owned(), asics: 1, disk: false })?;
         }
         docker(&["start", &self.name])?;
         self.wait_booted()?;
@@ -101,6 +103,7 @@ impl Switch {
         // Told to end as a power failure would: what it should have saved is none of ours any more.
         command::run("docker", &["rm", "--force", "--volumes", &self.name])?;
         cgroups::remove(&traces);
+        Disk::of(&self.name).remove()?;
         if host == Host::Remove {
             command::run("docker", &["volume", "rm", "--force", &self.host_volume()])?;
         }
@@ -109,9 +112,17 @@ impl Switch {
 
     fn create(&self, spec: &Spec) -> Result<()> {
         let asics = format!("--label=switchyard.lab.asics={}", spec.asics);
-        let host = format!("--volume={}:/host", self.host_volume());
-        let own = ["create", "--name", &self.name, "--hostname", &self.name, &asics, &host];
-        docker(&[own.as_slice(), &PRIVILEGES, &MANNERS, &[&spec.image]].concat())?;
+        let kept = if spec.disk {
+            let disk = Disk::of(&self.name);
+            disk.make(&spec.image)?;
+            disk.mounts()
+        } else {
+            vec![format!("--volume={}:/host", self.host_volume()), "--volume=/var/lib/docker".to_owned()]
+        };
+        let kept: Vec<&str> = kept.iter().map(String::as_str).collect();
+        let disk = format!("--label=switchyard.lab.disk={}", spec.disk);
+        let own = ["create", "--name", &self.name, "--hostname", &self.name, &asics, &disk];
+        docker(&[own.as_slice(), &kept, &PRIVILEGES, &MANNERS, &[&spec.image]].concat())?;
         if spec.asics > 1 {
             self.tell_asics(spec.asics)?;
         }
@@ -129,9 +140,10 @@ impl Switch {
 
     /// Whether the switch runs and is what `spec` says.
     pub fn runs_as(&self, spec: &Spec) -> Result<bool> {
-        let format = "{{.State.Running}} {{.Config.Image}} {{index .Config.Labels \"switchyard.lab.asics\"}}";
+        let format = "{{.State.Running}} {{.Config.Image}} \
+                      {{index .Config.Labels \"switchyard.lab.asics\"}} {{index .Config.Labels \"switchyard.lab.disk\"}}";
         let output = command::run("docker", &["inspect", "--format", format, &self.name])?;
-        Ok(output.text() == format!("true {} {}", spec.image, spec.asics))
+        Ok(output.text() == format!("true {} {} {}", spec.image, spec.asics, spec.disk))
     }
 
     fn host_volume(&self) -> String {

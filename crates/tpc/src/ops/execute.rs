@@ -86,8 +86,7 @@ impl<S: Services> Tpcm<S> {
                 return Err(self.turn_back(&mut entry, live, &error).await.unwrap_or(error));
             }
         }
-        entry.remove(&self.layout)?;
-        self.tell(&entry.name).await;
+        self.close(&entry).await?;
         Ok(report(&entry, steps, live, true))
     }
 
@@ -103,9 +102,7 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn step(&mut self, entry: &mut Entry, live: &mut Live<'_>) -> Result<(), OpsError> {
         let Some(step) = entry.progress.next() else { return Ok(()) };
         if step == Step::Record {
-            // It makes all that was written count: hooks that are empty after a power cut would be run by the next upgrade.
-            let root = self.layout.root().to_owned();
-            blocking(move || layout::sync(&root)).await?;
+            self.sync().await?;
         }
         entry.progress.begun = true;
         if let Err(error) = entry.write(&self.layout) {
@@ -178,9 +175,22 @@ impl<S: Services> Tpcm<S> {
         if !unit_is_old {
             self.backward(Step::Unit, entry, live).await?;
         }
+        self.close(entry).await
+    }
+
+    /// The end of an operation, one way or the other. Only now may its journal go, by which it could be done again.
+    pub(super) async fn close(&mut self, entry: &Entry) -> Result<(), OpsError> {
+        self.sync().await?;
         entry.remove(&self.layout)?;
         self.tell(&entry.name).await;
         Ok(())
+    }
+
+    /// All that was done is on the disk: the engine syncs neither layers nor what containers write, and systemd no
+    /// links. A record of a version that a power cut takes away again would be the loss of both.
+    async fn sync(&self) -> Result<(), OpsError> {
+        let places = [self.engine.data_root().await?, self.settings.units.clone()];
+        blocking(move || places.iter().try_for_each(|place| layout::sync(place))).await
     }
 
     /// Neither forward nor back: the record says so, and what to do; of a first installation, the journal. That stays.
@@ -262,8 +272,7 @@ impl<S: Services> Tpcm<S> {
                         return Err(self.turn_back(&mut entry, &mut live, &error).await.unwrap_or(error));
                     }
                 }
-                entry.remove(&self.layout)?;
-                self.tell(name).await;
+                self.close(&entry).await?;
                 true
             }
             Recovery::Undo(steps) => {

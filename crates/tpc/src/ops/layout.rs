@@ -178,16 +178,16 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), OpsError> {
         .map_err(OpsError::file("move", from))
 }
 
-/// All that was written to the file system of a directory is on the disk.
-pub(super) fn sync(directory: &Path) -> Result<(), OpsError> {
-    File::open(directory)
-        .and_then(|opened| rustix::fs::syncfs(&opened).map_err(std::io::Error::from))
-        .map_err(OpsError::file("write", directory))
-}
-
 /// Makes a directory and those above it.
 pub(super) fn create(path: &Path, mode: u32) -> Result<(), OpsError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(OpsError::file("create", path))
+}
+
+/// All that was written to the file system of a directory is on the disk.
+pub(super) fn sync(directory: &Path) -> Result<(), OpsError> {
+    File::open(directory)
+        .and_then(|opened| Ok(rustix::fs::syncfs(&opened)?))
+        .map_err(OpsError::file("write", directory))
 }
 
 /// The names of the entries of a directory, sorted; none if it is not there.

@@ -160,23 +160,15 @@ impl<S: Services> Tpcm<S> {
 
     pub(super) async fn usage(&mut self, record: &Record) -> Result<Usage, OpsError> {
         let name = &record.name;
-        let mut usage = Usage { disk_enforced: "measured every 60 s", ..Usage::default() };
-        if record.current.limits.disk.is_none() {
-            usage.disk_enforced = "no limit";
-        }
+        let mut usage = Usage { disk_enforced: self.disk_enforced(record).await, ..Usage::default() };
         (usage.volume, usage.layer) = self.disk_used(name).await;
         let pid = self.engine.container(name.as_str()).await?.and_then(|container| container.pid);
         if let Some(pid) = pid {
             cgroup::read(&self.settings.cgroups, pid, &mut usage);
         }
         usage.remarks = cgroup::remarks(&usage, record.current.limits.cpu);
-        if let (Some(limit), used) =
-            (record.current.limits.disk, usage.volume.saturating_add(usage.layer.unwrap_or_default()))
-            && used > limit.bytes() / 10 * 9
-        {
-            let used = switchyard_core::tpc::human(used);
-            usage.remarks.push(format!("uses {used} of its limit --disk {limit}; above it, it is stopped"));
-        }
+        let limit = record.current.limits.disk;
+        usage.remarks.extend(limit.and_then(|limit| Self::disk_remark(limit, &usage)));
         Ok(usage)
     }
 }

@@ -32,6 +32,7 @@ mod bring;
 mod cgroup;
 mod config;
 mod container;
+mod disk;
 mod error;
 mod execute;
 mod export;

@@ -1,16 +1,17 @@
-//! What a TPC's unit runs: starts the container, lives as long as it does, says why it ended, and keeps its disk limit.
+//! What a TPC's unit runs: starts the container, lives as long as it does, says why it ended, and stops one that is over
+//! its disk limit.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use switchyard_core::tpc::{Disk, Reservation, TpcName, admit_start, human};
+use switchyard_core::tpc::{Reservation, TpcName, admit_start};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
-use super::steps::{blocking, stop_time};
-use super::{NOT_AGAIN, OpsError, Tpcm, layout, volume};
+use super::steps::stop_time;
+use super::{NOT_AGAIN, OpsError, Tpcm, layout};
 
 /// How often the disk and the kernel's counters are looked at. Nobody is told by the kernel that a directory grows or that
 /// a group is held back, so these are looked at again and again, if seldom.
@@ -52,6 +53,7 @@ impl<S: Services> Tpcm<S> {
             // Another attempt would find the same link.
             return if matches!(error, OpsError::Planted(_)) { Ok(NOT_AGAIN) } else { Err(error) };
         }
+        self.join_project(&record).await;
         self.engine.start(name.as_str()).await?;
         // Without systemd nobody listens, and nobody needs to.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -128,20 +130,6 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// Bytes of private volume and writable layer.
-    pub(super) async fn disk_used(&mut self, name: &TpcName) -> (u64, Option<u64>) {
-        let path = self.layout.volume(name);
-        let volume = blocking(move || Ok(volume::size(&path))).await.unwrap_or_default();
-        (volume, self.engine.layer_size(name.as_str()).await.ok().flatten())
-    }
-
-    async fn over_its_disk(&mut self, record: &Record) -> Option<String> {
-        let limit = record.current.limits.disk?;
-        let (volume, layer) = self.disk_used(&record.name).await;
-        let layer = layer.unwrap_or_default();
-        (volume.saturating_add(layer) > limit.bytes()).then(|| over(limit, volume, layer))
-    }
-
     /// What its limits do to it, as far as that is felt.
     async fn remarks(&mut self, record: &Record) -> Vec<String> {
         self.usage(record).await.map(|usage| usage.remarks).unwrap_or_default()
@@ -181,13 +169,4 @@ fn exit_code(code: i64) -> u8 {
         Ok(code) => code,
         Err(_) => u8::MAX,
     }
-}
-
-fn over(limit: Disk, volume: u64, layer: u64) -> String {
-    format!(
-        "its private volume has {} and its writable layer {}, together more than its limit --disk {limit}; remove \
-         something, or give it more with: tpcm resources",
-        human(volume),
-        human(layer)
-    )
 }

@@ -82,8 +82,7 @@ impl<S: Services> Tpcm<S> {
         }
         let mut reports = Vec::new();
         for entry in entries {
-            entry.remove(&self.layout)?;
-            self.tell(&entry.name).await;
+            self.close(&entry).await?;
             reports.push(report(&entry, entry.progress.steps.clone(), &mut live, true));
         }
         first_failure.map_or(Ok(reports), Err)

@@ -71,7 +71,8 @@ impl<S: Services> Tpcm<S> {
                 for container in name.containers() {
                     self.discard(&container).await?;
                 }
-                Ok(())
+                // Data that stays is limited no more.
+                self.change_quota(&name, None)
             }
             Step::RemoveImage => self.remove_images(entry).await,
             Step::RemoveVolume => layout::remove_tree(&self.layout.volume(&name)),
@@ -321,6 +322,7 @@ impl<S: Services> Tpcm<S> {
         limits: &Limits,
         memory: Option<u64>,
     ) -> Result<(), OpsError> {
+        self.change_quota(name, limits.disk)?;
         if self.engine.container(name.as_str()).await?.is_none() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Every operation is killed at every boundary of its steps, as the plan itself lists them; afterwards the old or the new
 //! version runs, its data is whole, and nothing is left over.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{long_story, make_file, runs, show, story, tell, tpcm};
@@ -27,21 +27,24 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     long_story("tpcm: an uninstallation killed at every step leaves all or nothing", uninstall),
     long_story("tpcm: a save killed at every step loses nothing", save),
-    long_story("tpcm: an upgrade that loses power at every step leaves one version with its data", power),
 ];
 
 /// The steps of a plan, as `--dry-run` tells them.
-fn steps(switch: &Switch, line: &str) -> Result<Vec<String>> {
+pub(super) fn steps(switch: &Switch, line: &str) -> Result<Vec<String>> {
     let plan: Value = serde_json::from_str(&tpcm(switch, &format!("{line} --dry-run -o json"))?)?;
-    let plan = if plan.is_array() { plan[0].clone() } else { plan };
+    words(if plan.is_array() { &plan[0] } else { &plan })
+}
+
+/// The steps that a plan, or the progress in a journal, has.
+pub(super) fn words(plan: &Value) -> Result<Vec<String>> {
     let steps = plan["steps"].as_array().with_context(|| format!("a plan without steps: {plan}"))?;
     let words: Vec<String> = steps.iter().filter_map(|step| step.as_str().map(str::to_owned)).collect();
-    ensure!(words.len() > 2, "{line} has the steps {words:?}");
+    ensure!(words.len() > 2, "a plan has the steps {words:?}");
     Ok(words)
 }
 
 /// Runs `tpcm` so that it is killed there, and insists that it was.
-fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
+pub(super) fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
     let output = switch.sh(&format!("SWITCHYARD_TPC_FAIL={step}:{place} tpcm {line}"))?;
     ensure!(
         output.status == 137,
@@ -53,7 +56,7 @@ fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
 }
 
 /// What no operation may leave: anything of the engine's or systemd's that `tpcm show` does not tell of.
-fn nothing_left(switch: &Switch, at: &str) -> Result<()> {
+pub(super) fn nothing_left(switch: &Switch, at: &str) -> Result<()> {
     let names: Vec<String> =
         serde_json::from_str(&switch.ok("tpcm list -o json | jq -c '[.[].name]'")?).context("tpcm list")?;
     let told: &[&str] = if names.is_empty() { &[] } else { &["story"] };
@@ -93,17 +96,17 @@ fn everywhere(
     Ok(())
 }
 
-struct Files {
-    one: String,
-    two: String,
+pub(super) struct Files {
+    pub(super) one: String,
+    pub(super) two: String,
 }
 
-fn files(switch: &Switch) -> Result<Files> {
+pub(super) fn files(switch: &Switch) -> Result<Files> {
     Ok(Files { one: make_file(switch, "-H", "1")?, two: make_file(switch, "-H", "2")? })
 }
 
 /// Version 1 with its data, from whatever there was.
-fn fresh(switch: &Switch, files: &Files) -> Result<()> {
+pub(super) fn fresh(switch: &Switch, files: &Files) -> Result<()> {
     let installed = switch.sh("tpcm show story")?.success();
     if installed {
         tpcm(switch, "uninstall story --purge -y")?;
@@ -113,7 +116,7 @@ fn fresh(switch: &Switch, files: &Files) -> Result<()> {
 }
 
 /// Whichever version runs, its data is whole.
-fn one_runs(switch: &Switch) -> Result<()> {
+pub(super) fn one_runs(switch: &Switch) -> Result<()> {
     has(switch, |_| "layer\nvolume")
 }
 
@@ -242,27 +245,5 @@ fn save(switch: &Switch) -> Result<()> {
     tell(switch, || {
         let files = files(switch)?;
         everywhere(switch, "save", &|| fresh(switch, &files), &|| one_runs(switch))
-    })
-}
-
-/// Everything ends at once, unsynced data with it; the boot recovers by itself.
-fn power(switch: &Switch) -> Result<()> {
-    tell(switch, || {
-        let files = files(switch)?;
-        fresh(switch, &files)?;
-        let line = format!("upgrade story {} -y", files.two);
-        for step in steps(switch, &line)? {
-            fresh(switch, &files)?;
-            killed(switch, &line, &step, "after")?;
-            switch.crash()?;
-            if let Err(error) = switch
-                .wait_text("systemctl is-active story.service", "active", std::time::Duration::from_mins(1))
-                .and_then(|()| nothing_left(switch, &step))
-                .and_then(|()| one_runs(switch))
-            {
-                bail!("after {step} the power failed: {error:#}");
-            }
-        }
-        Ok(())
     })
 }
