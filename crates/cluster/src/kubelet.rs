@@ -159,7 +159,7 @@ impl KubeletFiles {
     }
 
     /// Writes all that the kubelet needs to run the static pods of [`KubeletFiles::static_pods`] and nothing else. It belongs
-    /// to no cluster then, and listens to nobody.
+    /// to no cluster then, and listens to nobody outside.
     pub fn write_alone(&self, settings: &Settings<'_>) -> Result<Changed, ClusterError> {
         let cut_short = !place::write(&self.path(JOINING), b"", Readers::All)?;
         let drop_in = texts::drop_in_alone(settings);

@@ -47,7 +47,11 @@ pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     switch.announce_server()?;
     // The row is empty after a boot, until the agent has looked at the files.
     let files = kubelet_files();
-    let has_left = move |status: &ServerStatus| status.ip.is_none() && !files.are_ours();
+    let has_left = move |status: &ServerStatus| {
+        // A kubelet that runs static pods is set up by us, and belongs to nobody.
+        let none = files.joined_to().is_none() && (!files.are_ours() || files.has_static_pods());
+        status.ip.is_none() && none
+    };
     wait_for(&mut switch, timeout, "the switch has not left", has_left)
 }
 

@@ -284,7 +284,7 @@ fn running(waiting: &Waiting) -> String {
 
 fn print(report: &Report, wide: bool) {
     for (name, value) in facts(report) {
-        output::line(&format!("{:<11}{}", format!("{name}:"), cell(&value)));
+        output::line(&format!("{:<10} {}", format!("{name}:"), cell(&value)));
     }
     output::line("");
     let mut header = vec!["Feature", "SetOwner", "CurrentOwner", "RemoteState", "Version", "Why"];

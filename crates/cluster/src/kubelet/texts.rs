@@ -23,10 +23,11 @@ pub(super) fn configuration(settings: &Settings<'_>) -> String {
     whole(settings, access)
 }
 
-/// The same for a kubelet without a cluster: there is nobody whose words it could check, so it has no port at all.
+/// The same for a kubelet without a cluster: there is nobody whose words it could check, so nobody outside can reach it.
 pub(super) fn configuration_alone(settings: &Settings<'_>, manifests: &str) -> String {
     let access = format!(
         "enableServer: false\n\
+         healthzPort: 0\n\
          authentication:\n\
          \x20 anonymous: {{ enabled: false }}\n\
          \x20 webhook: {{ enabled: false }}\n\

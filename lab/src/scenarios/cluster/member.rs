@@ -388,7 +388,7 @@ impl Member<'_> {
 
     /// Every feature is the switch's own again, and the cluster brings none.
     pub(super) fn tidy(&self) -> Result<()> {
-        self.switch.ok("systemctl start ctrmgrd
+        self.switch.ok("systemctl start ctrmgrd; rm -f /host/switchyard/kubernetes/manifests/*
             for key in $(sonic-db-cli CONFIG_DB KEYS 'FEATURE|*'); do
               [ \"$(sonic-db-cli CONFIG_DB HGET \"$key\" set_owner)\" != kube ] ||
                 switchyard config feature owner \"${key#FEATURE|}\" local
