@@ -67,7 +67,10 @@ const QUESTIONS: [(&str, &str); 14] = [
     ("switchyard show kubernetes server config", "configured disable insecure ip port"),
     ("switchyard show kubernetes server status", "connected ip known port reason update_time"),
     ("switchyard show kubernetes labels", "name value"),
-    ("switchyard show kubernetes status", "ca_pin connected features node reason server since token"),
+    (
+        "switchyard show kubernetes status",
+        "ca_pin client_certificate connected features node reason server since token",
+    ),
 ];
 
 fn ask(switch: &Switch, question: &str) -> Result<Value> {
