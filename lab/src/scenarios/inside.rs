@@ -43,8 +43,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const ROW: &str = "FEATURE|probe";
 
 fn beside(switch: &Switch, story: fn(&Switch) -> Result<()>) -> Result<()> {
+    // Such a row says what no container of that name bears out: the agent would mend it, whenever it looks.
     switch.ok(&format!(
-        "sonic-db-cli STATE_DB HSET '{ROW}' system_state up current_owner none container_id ''"
+        "systemctl stop ctrmgrd && sonic-db-cli STATE_DB HSET '{ROW}' system_state up current_owner none container_id ''"
     ))?;
     let told = story(switch).with_context(|| {
         switch
@@ -53,7 +54,8 @@ fn beside(switch: &Switch, story: fn(&Switch) -> Result<()>) -> Result<()> {
     });
     let tidied = switch.ok(&format!(
         "docker ps --all --quiet --filter name=inside | xargs -r docker rm --force
-         sonic-db-cli STATE_DB DEL '{ROW}'; sonic-db-cli STATE_DB HDEL 'KUBE_LABELS|SET' probe_local"
+         sonic-db-cli STATE_DB DEL '{ROW}'; sonic-db-cli STATE_DB HDEL 'KUBE_LABELS|SET' probe_local
+         systemctl start ctrmgrd"
     ));
     told.and(tidied.map(drop))
 }
