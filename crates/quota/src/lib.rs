@@ -39,8 +39,8 @@ pub enum Kept {
 }
 
 /// Makes a project of these trees, as far as they are on the file system of the first and that enforces quotas, and
-/// limits what they may take together. The first one's inode is the project's number: nobody need remember it, and no
-/// two of a file system have the same.
+/// limits what they may take together. The first one's inode makes the project's number: nobody need remember it. Two
+/// have the same only if their inodes are the same in the last 31 bits.
 pub fn keep(first: &Path, others: &[PathBuf], bytes: Option<u64>) -> io::Result<()> {
     if !is_enforced(first) {
         return Ok(());

@@ -186,10 +186,13 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// All that was done is on the disk: the engine syncs neither layers nor what containers write, and systemd no
+    /// All that was done is on the disk: hooks that are empty after a power cut would be run by the next upgrade, and the
+    /// engine syncs neither layers nor what containers write, and systemd no
     /// links. A record of a version that a power cut takes away again would be the loss of both.
     async fn sync(&self) -> Result<(), OpsError> {
-        let places = [self.engine.data_root().await?, self.settings.units.clone()];
+        let engine = self.engine.data_root().await?;
+        // On a switch the first two are one file system, which is then synced already.
+        let places = [self.layout.root().to_owned(), engine, self.settings.units.clone()];
         blocking(move || places.iter().try_for_each(|place| layout::sync(place))).await
     }
 
