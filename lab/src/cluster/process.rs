@@ -136,7 +136,8 @@ impl Process {
     }
 }
 
-/// When the process with this number began; nothing if there is none, or only the remains of one that ended.
+/// When the process with this number began; nothing if there is none, or only the remains of one that ended. One of whose
+/// threads but the first is still ending has not ended: it holds its ports for so long.
 fn began(pid: i32) -> Option<u64> {
     parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -144,8 +145,8 @@ fn began(pid: i32) -> Option<u64> {
 /// The second field is the program's name, which may contain anything, so the fields are counted from its end.
 fn parse_stat(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // State is field 3 of the whole line, the starting time field 22.
-    (*fields.first()? != "Z").then_some(())?;
+    // State is field 3 of the whole line, the number of threads field 20, the starting time field 22.
+    (*fields.first()? != "Z" || *fields.get(17)? != "1").then_some(())?;
     fields.get(19)?.parse().ok()
 }
 
@@ -159,6 +160,8 @@ mod tests {
         assert_eq!(parse_stat(&format!("7 (kube) S {rest}")), Some(4711));
         assert_eq!(parse_stat(&format!("7 (odd) Z) S {rest}")), Some(4711));
         assert_eq!(parse_stat(&format!("7 (kube) Z {rest}")), None);
+        let threads = rest.replacen("20 0 1 0 4711", "20 0 3 0 4711", 1);
+        assert_eq!(parse_stat(&format!("7 (kube) Z {threads}")), Some(4711));
         assert_eq!(parse_stat("rubbish"), None);
     }
 
