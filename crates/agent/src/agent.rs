@@ -296,6 +296,9 @@ impl Agent {
             return self.wake_frozen(world, instance, seen).await;
         };
         track.frozen_since = None;
+        if !view.server_answers {
+            track.nobody_tells(now);
+        }
         match care(view, &track.pod(&pod.id, now), &knobs) {
             Care::Nothing(left) => {
                 if let Some(left) = left {

@@ -44,12 +44,21 @@ pub(crate) struct Track {
     /// When the image may be tried to be made the local one again.
     pub(crate) native_from: Duration,
     in_charge: Option<InCharge>,
-    /// What the cluster says of containers, and since when.
-    health: BTreeMap<ContainerId, (bool, Duration)>,
+    /// What the cluster says of containers.
+    health: BTreeMap<ContainerId, Told>,
     /// How often in a row pods that did not ask were started again.
     wakes: u32,
     last_knock: Option<Duration>,
     knocks: u32,
+}
+
+/// What the cluster says of one container.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    ready: bool,
+    since: Duration,
+    /// It was ready once, whatever it is now.
+    was_ready: bool,
 }
 
 #[derive(Debug)]
@@ -68,9 +77,9 @@ impl Track {
         let (since, native) = self.in_charge.as_ref().map_or((now, false), |pod| (pod.since, pod.native));
         let told = self.health.iter().find(|(other, _)| other.same_as(id));
         // Before it was in charge it waited, and was not ready for good reason.
-        let health = told.map_or(Health::Unknown, |(_, (ready, told))| {
-            let lasts = now.saturating_sub((*told).max(since));
-            if *ready { Health::Ready(lasts) } else { Health::Unready(lasts) }
+        let health = told.map_or(Health::Unknown, |(_, told)| {
+            let lasts = now.saturating_sub(told.since.max(since));
+            if told.ready { Health::Ready(lasts) } else { Health::Unready(lasts) }
         });
         PodTime { running: now.saturating_sub(since), health, native }
     }
@@ -107,9 +116,18 @@ impl Track {
     pub(crate) fn reports(&mut self, reports: &[PodReport], now: Duration) {
         let known = std::mem::take(&mut self.health);
         for report in reports {
-            let before = known.get(&report.id).filter(|(ready, _)| *ready == report.ready);
-            let since = before.map_or(now, |(_, since)| *since);
-            self.health.insert(report.id.clone(), (report.ready, since));
+            let before = known.get(&report.id);
+            let since = before.filter(|told| told.ready == report.ready).map_or(now, |told| told.since);
+            let was_ready = report.ready || before.is_some_and(|told| told.was_ready);
+            self.health.insert(report.id.clone(), Told { ready: report.ready, since, was_ready });
+        }
+    }
+
+    /// The server is away or the kubelet is: what they said last may long be wrong. A kubelet that starts says of every pod
+    /// first that it is not ready; of one that was ready that counts for nothing if it then dies.
+    pub(crate) fn nobody_tells(&mut self, now: Duration) {
+        for told in self.health.values_mut().filter(|told| !told.ready && told.was_ready) {
+            told.since = now;
         }
     }
 
@@ -191,6 +209,27 @@ mod tests {
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_pod_that_was_ready_is_not_given_up_for_a_word_after_which_its_kubelet_died() {
+        let mut track = Track::default();
+        let says = |track: &mut Track, ready, at| track.reports(&[PodReport { id: id("a"), ready }], at);
+        track.pod(&id("a"), seconds(0));
+        says(&mut track, false, seconds(0));
+        track.nobody_tells(seconds(100));
+        assert_eq!(
+            track.pod(&id("a"), seconds(100)).health,
+            Health::Unready(seconds(100)),
+            "it never was ready: that is known, whoever is away"
+        );
+        says(&mut track, true, seconds(110));
+        says(&mut track, false, seconds(200));
+        track.nobody_tells(seconds(400));
+        assert_eq!(track.pod(&id("a"), seconds(400)).health, Health::Unready(seconds(0)));
+        // The kubelet is back, and says so still.
+        says(&mut track, false, seconds(410));
+        assert_eq!(track.pod(&id("a"), seconds(430)).health, Health::Unready(seconds(30)));
     }
 
     #[test]

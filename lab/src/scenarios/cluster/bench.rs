@@ -27,24 +27,17 @@ fn measure(member: &Member<'_>) -> Result<Value> {
     member.deliver(&Delivery::of(FEATURE, NEWER))?;
     let (mut by_hand, mut to_pod, mut fallback, mut home) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        by_hand.push(gap(member, || {
-            member.switch.ok(&format!("systemctl reset-failed {FEATURE}; systemctl restart {FEATURE}"))?;
-            member.is_run_locally(FEATURE, LOCAL)
-        })?);
-        to_pod.push(gap(member, || {
-            member.owner(FEATURE, "kube")?;
-            member.is_run_by_pod(FEATURE, NEWER)
-        })?);
-        fallback.push(gap(member, || {
-            member.switch.payload(FEATURE, "crash 3")?;
-            member.is_run_locally(FEATURE, LOCAL)
-        })?);
+        let restart = format!("systemctl reset-failed {FEATURE}; systemctl restart {FEATURE}");
+        by_hand.push(gap(member, &restart)?);
+        member.is_run_locally(FEATURE, LOCAL)?;
+        to_pod.push(gap(member, &format!("switchyard config feature owner {FEATURE} kube"))?);
+        member.is_run_by_pod(FEATURE, NEWER)?;
+        fallback.push(gap(member, &format!("lab-payload send {FEATURE} crash 3"))?);
+        member.is_run_locally(FEATURE, LOCAL)?;
         member.switch.ok(&format!("system service accept {FEATURE} {NEWER}"))?;
         member.is_run_by_pod(FEATURE, NEWER)?;
-        home.push(gap(member, || {
-            member.owner(FEATURE, "local")?;
-            member.is_run_locally(FEATURE, LOCAL)
-        })?);
+        home.push(gap(member, &format!("switchyard config feature owner {FEATURE} local"))?);
+        member.is_run_locally(FEATURE, LOCAL)?;
     }
     let median_by_hand = median(&mut by_hand);
     let ratio = |gaps: &mut Vec<f64>| json!({ "median": median(gaps) / median_by_hand, "worst": worst(gaps) / median_by_hand });
@@ -63,12 +56,27 @@ fn measure(member: &Member<'_>) -> Result<Value> {
     }))
 }
 
-/// How long nobody ran the payload while hands changed, in milliseconds.
-fn gap(member: &Member<'_>, change: impl FnOnce() -> Result<()>) -> Result<f64> {
+/// How long nobody ran the payload while a command changed hands, in milliseconds.
+///
+/// The log begins with its last line, which is the word of the copy that runs: one that is killed leaves no other. Until
+/// the next copy has the lock nobody asks anything: on two cores each question would be part of what it measures.
+fn gap(member: &Member<'_>, command: &str) -> Result<f64> {
     let log = format!("/run/payload/{FEATURE}.log");
-    // From the last line on, which is the word of the copy that runs: one that is killed leaves no other.
-    member.switch.ok(&format!("tail -n 1 {log} > {log}.kept && cat {log}.kept > {log} && rm {log}.kept"))?;
-    change()?;
+    let script = format!(
+        "tail -n 1 {log} > {log}.kept && cat {log}.kept > {log} && rm {log}.kept
+         exec 3< <(exec tail -n +1 -f {log}); follower=$!
+         {command}
+         copies=0
+         while [ $copies -lt 2 ] && read -r -t 60 -u 3 _ word _; do
+           [ $word != acquired ] || copies=$((copies + 1))
+         done
+         kill $follower
+         [ $copies -eq 2 ]"
+    );
+    member
+        .switch
+        .ok(&script)
+        .with_context(|| format!("no other copy had the lock within a minute of `{command}`"))?;
     Ok(f64::from(u32::try_from(member.switch.longest_gap_ms(FEATURE)?)?))
 }
 
