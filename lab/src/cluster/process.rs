@@ -146,7 +146,8 @@ fn began(pid: i32) -> Option<u64> {
 fn parse_stat(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     // State is field 3 of the whole line, the number of threads field 20, the starting time field 22.
-    (*fields.first()? != "Z" || *fields.get(17)? != "1").then_some(())?;
+    let threads: u64 = fields.get(17)?.parse().ok()?;
+    (*fields.first()? != "Z" || threads > 1).then_some(())?;
     fields.get(19)?.parse().ok()
 }
 
