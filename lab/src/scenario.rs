@@ -58,11 +58,23 @@ pub struct Selection {
     pub long: bool,
 }
 
+/// How a run of scenarios ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// How many came true.
+    pub passed: usize,
+    /// Those that did not, each with its cause in a line.
+    pub failed: Vec<String>,
+}
+
+/// Of a cause in the summary. All of it stands where it was told first.
+const CAUSE_MAX: usize = 300;
+
 /// Gives our package, built with or without Kubernetes support.
 pub type Package<'a> = &'a dyn Fn(bool) -> Result<Option<PathBuf>>;
 
-/// Runs the chosen scenarios, prints a line for each and a last one with the count; gives how many passed and failed.
-pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>) -> Result<(usize, usize)> {
+/// Runs the chosen scenarios, prints a line for each, and at the end which failed and how many.
+pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>) -> Result<Outcome> {
     let chosen: Vec<Scenario> = scenarios
         .into_iter()
         .filter(|scenario| scenario.name.contains(&selection.filter) && (selection.long || !scenario.long))
@@ -77,19 +89,23 @@ pub fn run(scenarios: Vec<Scenario>, selection: &Selection, package: Package<'_>
     let failed = thread::scope(|scope| {
         let tellers: Vec<_> =
             switches.iter().map(|(kind, switch)| scope.spawn(|| tell_all(&waiting, *kind, switch))).collect();
-        // A teller that panics has told of it, and counts as a failure.
-        tellers.into_iter().map(|teller| teller.join().unwrap_or(1)).sum::<usize>()
+        let panicked = |_| vec!["a story that panicked".to_owned()];
+        tellers.into_iter().flat_map(|teller| teller.join().unwrap_or_else(panicked)).collect::<Vec<_>>()
     });
-    println!("{} passed, {failed} failed", count - failed);
-    Ok((count - failed, failed))
+    for story in &failed {
+        println!("FAILED {story}");
+    }
+    let passed = count - failed.len();
+    println!("{passed} passed, {} failed", failed.len());
+    Ok(Outcome { passed, failed })
 }
 
 /// Shared by the stories that need the control plane; that which takes it away has it alone.
 static CONTROL_PLANE: RwLock<()> = RwLock::new(());
 
-/// Tells the stories of one kind of switch on one switch until none waits any more; gives how many failed.
-fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Switch) -> usize {
-    let mut failed = 0;
+/// Tells the stories of one kind of switch on one switch until none waits any more; gives those that failed.
+fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Switch) -> Vec<String> {
+    let mut failed = Vec::new();
     while let Some(scenario) = next(waiting, kind) {
         let alone = scenario.switch == SwitchKind::AloneInCluster;
         let _alone = alone.then(|| CONTROL_PLANE.write().unwrap_or_else(PoisonError::into_inner));
@@ -98,12 +114,18 @@ fn tell_all(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind, switch: &Swit
         match play(switch, &scenario) {
             Ok(()) => println!("ok   {} ({:.1} s)", scenario.name, start.elapsed().as_secs_f64()),
             Err(error) => {
-                failed += 1;
                 println!("FAILED {} ({}): {error:#}", scenario.name, switch.name());
+                failed.push(format!("{} ({}): {}", scenario.name, switch.name(), cause(&error)));
             }
         }
     }
     failed
+}
+
+/// What went wrong in the end, in a line.
+fn cause(error: &anyhow::Error) -> String {
+    let words: Vec<String> = error.root_cause().to_string().split_whitespace().map(str::to_owned).collect();
+    words.join(" ").chars().take(CAUSE_MAX).collect()
 }
 
 fn next(waiting: &Mutex<VecDeque<Scenario>>, kind: SwitchKind) -> Option<Scenario> {

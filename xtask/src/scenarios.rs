@@ -27,8 +27,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let selection = Selection { filter: arguments.filter.clone(), long: arguments.long };
     let stories = if arguments.cluster { scenarios::in_cluster() } else { scenarios::all() };
-    let (_, failed) = scenario::run(stories, &selection, &|kubernetes| {
+    let outcome = scenario::run(stories, &selection, &|kubernetes| {
         crate::lab::package(arguments.deb.clone(), kubernetes)
     })?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if outcome.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -31,26 +31,26 @@ pub(crate) struct Arguments {
     no_cluster: bool,
 }
 
-/// How many tests a stage ran.
+/// What the tests of a stage came to.
 #[derive(Default)]
 struct Count {
     passed: usize,
-    failed: usize,
+    failed: Vec<String>,
 }
 
 impl Count {
-    fn add(&mut self, other: &Count) {
+    fn add(&mut self, other: Count) {
         self.passed += other.passed;
-        self.failed += other.failed;
+        self.failed.extend(other.failed);
     }
 
     /// A stage that is one check.
     fn one(result: Result<()>) -> Count {
         match result {
-            Ok(()) => Count { passed: 1, failed: 0 },
+            Ok(()) => Count { passed: 1, failed: Vec::new() },
             Err(error) => {
                 println!("FAILED {error:#}");
-                Count { passed: 0, failed: 1 }
+                Count { passed: 0, failed: vec![format!("{error:#}")] }
             }
         }
     }
@@ -66,10 +66,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         println!(
             "== {name}: {} passed, {} failed ({:.0} s)",
             count.passed,
-            count.failed,
+            count.failed.len(),
             start.elapsed().as_secs_f64()
         );
-        total.add(&count);
+        total.add(count);
     };
     stage("format", &|| Count::one(cargo(&["fmt", "--all", "--check"])));
     stage("lints", &|| {
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if arguments.long && !arguments.no_switches {
         stage("project quotas in a virtual machine", &|| match vm::project_quotas() {
-            Ok(passed) => Count { passed, failed: 0 },
+            Ok(passed) => Count { passed, failed: Vec::new() },
             Err(error) => Count::one(Err(error)),
         });
     }
@@ -102,8 +102,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             stories(scenarios::in_cluster(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
         });
     }
-    println!("\n{} passed, {} failed", total.passed, total.failed);
-    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    println!();
+    // Again, since hours of output lie between some of them and here.
+    for failed in &total.failed {
+        println!("FAILED {failed}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed.len());
+    Ok(if total.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
@@ -144,12 +149,13 @@ fn unit_tests(long: bool) -> Result<Count> {
         tests.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run cargo test")?;
     let said = String::from_utf8_lossy(&output.stdout);
     print!("{said}");
-    let mut count = Count::default();
+    let mut passed = 0;
     for line in said.lines().filter(|line| line.starts_with("test result:")) {
-        count
-            .add(&Count { passed: number_before(line, " passed")?, failed: number_before(line, " failed")? });
+        passed += number_before(line, " passed")?;
     }
-    if !output.status.success() && count.failed == 0 {
+    let name = |line: &str| Some(line.strip_prefix("---- ")?.strip_suffix(" stdout ----")?.to_owned());
+    let count = Count { passed, failed: said.lines().filter_map(name).collect() };
+    if !output.status.success() && count.failed.is_empty() {
         bail!("cargo test ended with {}", output.status);
     }
     ensure!(count.passed > 0, "cargo test ran no test");
@@ -164,7 +170,6 @@ fn number_before(line: &str, word: &str) -> Result<usize> {
 
 fn stories(scenarios: Vec<Scenario>, long: bool) -> Result<Count> {
     let selection = Selection { filter: String::new(), long };
-    let (passed, failed) =
-        scenario::run(scenarios, &selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
-    Ok(Count { passed, failed })
+    let outcome = scenario::run(scenarios, &selection, &|kubernetes| Ok(Some(deb::build(kubernetes)?)))?;
+    Ok(Count { passed: outcome.passed, failed: outcome.failed })
 }
