@@ -319,7 +319,7 @@ impl World for Real {
         self.hold_track(instance, view.local, unit);
         let since = self.since(instance, unit, status.since_monotonic, view.local);
         let asks = view.row.remote_state == RemoteState::Pending;
-        let same_as_local = asks && self.is_local_version(instance, view.row.container_version.as_ref())?;
+        let same_as_local = asks && self.is_local_version(instance, view.judged_version())?;
         let copy_for = match (unit, view.local) {
             (Unit::Off, Local::Running) => self.local_copy_for(instance).await?,
             _ => None,
@@ -362,6 +362,11 @@ impl World for Real {
 
     async fn stop_pod(&mut self, id: &ContainerId) -> Result<(), Trouble> {
         self.host.engine.stop(id.as_str(), None).await.map_err(trouble)
+    }
+
+    async fn version(&mut self, pod: &ContainerId) -> Result<Option<Version>, Trouble> {
+        let container = self.host.engine.container(pod.as_str()).await.map_err(trouble)?;
+        Ok(container.and_then(|container| container.version))
     }
 
     fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
