@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::command::{self, ok, run, step};
 
 /// A program the lab or the adapters' tests call, and the Debian package that has it.
-const TOOLS: [(&str, &str); 20] = [
+const TOOLS: [(&str, &str); 21] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("mmdebstrap", "mmdebstrap"),
@@ -29,6 +29,7 @@ const TOOLS: [(&str, &str); 20] = [
     ("docker-registry", "docker-registry"),
     ("busybox", "busybox-static"),
     ("dbus-daemon", "dbus-daemon"),
+    ("rsyslogd", "rsyslog"),
     ("systemd-analyze", "systemd"),
     ("yanglint", "libyang-tools"),
     ("xz", "xz-utils"),

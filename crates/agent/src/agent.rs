@@ -307,8 +307,9 @@ impl Agent {
             }
             Care::GiveUp if track.restarting => {}
             Care::GiveUp => {
-                if let Some(version) = &view.row.container_version {
-                    world.failed(instance, version)?;
+                // The row may bear that of another pod, which asks.
+                if let Some(version) = world.version(&pod.id).await? {
+                    world.failed(instance, &version)?;
                 }
                 self.restart(world, instance, Reason::PodNotReady);
             }
@@ -318,10 +319,10 @@ impl Agent {
                 track.due(from);
             }
             Care::RanWell => {
-                track.going_native = true;
-                if let Some(version) = &view.row.container_version {
-                    world.ran_well(instance, version)?;
+                if let Some(version) = world.version(&pod.id).await? {
+                    world.ran_well(instance, &version)?;
                 }
+                self.track(instance).going_native = true;
                 world.go_native(instance, &pod.id);
             }
         }

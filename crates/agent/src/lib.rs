@@ -11,7 +11,7 @@ mod world;
 
 pub use agent::Agent;
 pub use invitation::{host_name, invitation, kubelet_files};
-pub use real::{fail_points, tag_beside, take_home};
+pub use real::{fail_points, moved_words, tag_beside, take_home};
 pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};
 
 /// Runs the agent on this switch until it is told to end. Needs a tokio runtime.

@@ -110,6 +110,9 @@ pub trait World {
     /// Stops a container of a pod; the kubelet starts it again.
     fn stop_pod(&mut self, id: &ContainerId) -> impl Future<Output = Result<(), Trouble>>;
 
+    /// The version of this container, if it is there and has one.
+    fn version(&mut self, pod: &ContainerId) -> impl Future<Output = Result<Option<Version>, Trouble>>;
+
     /// Writes down that this version failed here.
     fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble>;
 

@@ -98,6 +98,7 @@ mod tests {
             row: FeatureState { system_state: Some(SystemState::Up), ..FeatureState::default() },
             local: Local::Stopped,
             pods: vec![Pod { id: ContainerId::parse("a").unwrap() }],
+            asker_version: None,
             verdict: Verdict::Welcome,
         }
     }

@@ -127,6 +127,7 @@ mod tests {
             row: FeatureState { system_state: Some(SystemState::Down), ..FeatureState::default() },
             local: Local::Stopped,
             pods: Vec::new(),
+            asker_version: None,
             verdict: crate::Verdict::Welcome,
         };
         assert!(!left_behind(&clean));

@@ -5,7 +5,7 @@
 
 use crate::{
     ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, RemoteState, SetOwner, SystemState,
-    Verdict,
+    Verdict, Version,
 };
 
 /// What the engine says of the local copy.
@@ -43,6 +43,9 @@ pub struct View {
     pub local: Local,
     /// The running containers of the feature's pods, as the engine sees them. They may run the payload or wait.
     pub pods: Vec<Pod>,
+    /// The version of the pod that asks, as the engine knows it: an unmodified local image writes its own over what the
+    /// row says, whoever asks. Nothing if none asks or the owner is local, or if the engine does not know it.
+    pub asker_version: Option<Version>,
     /// What this switch thinks of the version that asks, or that ran last.
     pub verdict: Verdict,
 }
@@ -90,6 +93,18 @@ impl View {
             (None, [only]) if !self.strangers() && in_charge.is_none() => Some(only),
             (None, _) => None,
         }
+    }
+
+    /// The version that is to be judged: the one that asks, or that ran last.
+    pub fn judged_version(&self) -> Option<&Version> {
+        self.asker_version.as_ref().or(self.row.container_version.as_ref())
+    }
+
+    /// The version of the pod that asks, where the row has lost it. A pod of an unmodified image that does not find its
+    /// own there when its turn has come freezes.
+    pub(crate) fn lost_version(&self) -> Option<Version> {
+        let said = self.row.container_version.as_ref();
+        self.asker_version.as_ref().filter(|asks| said != Some(*asks)).cloned()
     }
 
     /// A container that does not know its id asks, and the only one here is the one that is recorded to run: it was

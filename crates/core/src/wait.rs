@@ -82,7 +82,11 @@ fn await_pod(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
             return Waiting::Over(untouched(view), Reason::StrangePod);
         }
         return match view.verdict.reason() {
-            None => Waiting::Write(unless_changed(RemoteState::Ready), Reason::PodsTurn),
+            None => {
+                let turn = unless_changed(RemoteState::Ready);
+                let turn = RowChange { container_version: view.lost_version(), ..turn };
+                Waiting::Write(turn, Reason::PodsTurn)
+            }
             // The next start bridges: a version that is kept out is nothing to wait for.
             Some(kept_out) if view.can_fall_back() => Waiting::Over(untouched(view), kept_out),
             Some(kept_out) => Waiting::Await(view.verdict.left(), kept_out),
@@ -154,7 +158,10 @@ fn up(view: &View) -> RowChange {
 fn local_row_repair(view: &View) -> Option<RowChange> {
     let says_so = view.row.current_owner == CurrentOwner::Local && view.is_up();
     let remote_state = view.kubernetes.then(|| remote_state_beside_local(view)).flatten();
-    ((!says_so || remote_state.is_some()) && !goes_down(view)).then(|| RowChange {
+    let container_version = view.lost_version();
+    let is_true = says_so && remote_state.is_none() && container_version.is_none();
+    (!is_true && !goes_down(view)).then(|| RowChange {
+        container_version,
         current_owner: Some(CurrentOwner::Local),
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
         // Written even if it is what a missing field means: the whole row may be gone, and others read its text.
@@ -214,6 +221,7 @@ mod tests {
             row: FeatureState::default(),
             local: Local::Running,
             pods: Vec::new(),
+            asker_version: None,
             verdict: crate::Verdict::Welcome,
         };
         let Waiting::Watch(Copy::Local, Some(repair)) = wait(&view, Duration::ZERO, &Knobs::default()) else {
@@ -247,6 +255,7 @@ mod tests {
             row,
             local: Local::Running,
             pods: vec![crate::Pod { id: pod }],
+            asker_version: None,
             verdict: crate::Verdict::Welcome,
         };
         let one = Version::parse("1").unwrap();
@@ -271,6 +280,7 @@ mod tests {
             row,
             local: Local::Stopped,
             pods: Vec::new(),
+            asker_version: None,
             verdict: crate::Verdict::Welcome,
         };
         let mut stopped = crashed.clone();

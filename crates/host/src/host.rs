@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchyard_core::{
-    Copy, FeatureConfig, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason,
-    Record, Refusal, RowChange, SetOwner, Step, Verdict, View, may_hold_track, resolve, unspoken,
+    Copy, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason, Record, Refusal,
+    RowChange, SetOwner, Step, Verdict, Version, View, may_hold_track, resolve, unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
@@ -124,22 +124,27 @@ impl Host {
             }
             pods => pods?,
         };
-        let verdict = self.verdict(instance, &config, &row).await?;
-        let instance = instance.clone();
-        Ok(View { instance, kubernetes: self.kubernetes, server_answers, config, row, local, pods, verdict })
+        let (asker_version, verdict) = (None, Verdict::Welcome);
+        let (instance, kubernetes) = (instance.clone(), self.kubernetes);
+        let mut view =
+            View { instance, kubernetes, server_answers, config, row, local, pods, asker_version, verdict };
+        // Nobody asks where the owner is local.
+        if view.wanted() == SetOwner::Kube {
+            view.asker_version = self.asker_version(&view).await?;
+            view.verdict = self.verdict(&view).await?;
+        }
+        Ok(view)
     }
 
-    /// What this switch thinks of the version that asks, or that ran last. Nobody asks where the owner is local.
-    async fn verdict(
-        &self,
-        instance: &Instance,
-        config: &FeatureConfig,
-        row: &FeatureState,
-    ) -> Result<Verdict, HostError> {
-        let Some(version) = &row.container_version else { return Ok(Verdict::Welcome) };
-        if !self.kubernetes || config.set_owner == SetOwner::Local {
-            return Ok(Verdict::Welcome);
-        }
+    async fn asker_version(&mut self, view: &View) -> Result<Option<Version>, EngineError> {
+        let Some(pod) = view.asker() else { return Ok(None) };
+        Ok(self.engine.container(pod.id.as_str()).await?.and_then(|container| container.version))
+    }
+
+    /// What this switch thinks of the version that asks, or that ran last.
+    async fn verdict(&self, view: &View) -> Result<Verdict, HostError> {
+        let Some(version) = view.judged_version() else { return Ok(Verdict::Welcome) };
+        let (instance, config) = (&view.instance, &view.config);
         let record = record::load(&self.paths, instance);
         let (now, knobs) = (record::moment()?, self.knobs()?);
         // systemd is asked only where its answer decides: `container start` must not wait for it.

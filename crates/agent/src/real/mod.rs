@@ -319,7 +319,7 @@ impl World for Real {
         self.hold_track(instance, view.local, unit);
         let since = self.since(instance, unit, status.since_monotonic, view.local);
         let asks = view.row.remote_state == RemoteState::Pending;
-        let same_as_local = asks && self.is_local_version(instance, view.row.container_version.as_ref())?;
+        let same_as_local = asks && self.is_local_version(instance, view.judged_version())?;
         let copy_for = match (unit, view.local) {
             (Unit::Off, Local::Running) => self.local_copy_for(instance).await?,
             _ => None,
@@ -364,6 +364,11 @@ impl World for Real {
         self.host.engine.stop(id.as_str(), None).await.map_err(trouble)
     }
 
+    async fn version(&mut self, pod: &ContainerId) -> Result<Option<Version>, Trouble> {
+        let container = self.host.engine.container(pod.as_str()).await.map_err(trouble)?;
+        Ok(container.and_then(|container| container.version))
+    }
+
     fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {
         let now = record::moment().map_err(trouble)?;
         fail::before(Care::GiveUp.word());
@@ -400,16 +405,16 @@ impl World for Real {
         }
     }
 
-    /// The words are part of an interface: SONiC's event log is fed from them (packaging/events).
     fn tell_moved(&mut self, seen: &View, from: CurrentOwner, why: Option<Reason>) {
         let (instance, to) = (&seen.instance, seen.row.current_owner);
         let last = || switchyard_host::last(&self.host.paths.host, instance).pop();
         let why = why.map(|why| why.to_string()).or_else(|| last().map(|entry| entry.message));
-        let why = why.unwrap_or_default();
-        if to == CurrentOwner::Local && seen.wanted() == SetOwner::Kube {
-            warn!("{instance} fell back from {from} to {to}: {why}");
+        let fell_back = to == CurrentOwner::Local && seen.wanted() == SetOwner::Kube;
+        let words = moved_words(instance, fell_back, from, to, &why.unwrap_or_default());
+        if fell_back {
+            warn!("{words}");
         } else {
-            info!("{instance} moved from {from} to {to}: {why}");
+            info!("{words}");
         }
     }
 
@@ -436,6 +441,18 @@ impl Real {
         let local = self.host.switch.local_version(instance).map_err(trouble)?;
         Ok(local.zip(version).is_some_and(|(local, version)| local.same_as(version)))
     }
+}
+
+/// How a change of hands is logged. The words are an interface: SONiC's event log is fed from them (packaging/events).
+pub fn moved_words(
+    instance: &Instance,
+    fell_back: bool,
+    from: CurrentOwner,
+    to: CurrentOwner,
+    why: &str,
+) -> String {
+    let how = if fell_back { "fell back" } else { "moved" };
+    format!("{instance} {how} from {from} to {to}: {why}")
 }
 
 async fn tell_held(units: Units, instance: Instance) {

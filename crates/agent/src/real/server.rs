@@ -242,7 +242,8 @@ impl Side {
         backoff: &mut Backoff,
     ) -> Result<(), Why> {
         if self.rebooting()? {
-            return Ok(self.sit_out_reboot(&invitation.server).await?);
+            let why = "a warm or fast reboot is under way: the kubelet stops until it is over";
+            return Ok(self.sit_out_reboot(Some(&invitation.server), why).await?);
         }
         self.join(invitation, node).await?;
         self.leaving.store(false, Ordering::Relaxed);
@@ -260,13 +261,14 @@ impl Side {
     }
 
     /// No pod comes or goes while the data plane lives on by itself.
-    async fn sit_out_reboot(&mut self, server: &ServerAddress) -> Result<(), Trouble> {
+    async fn sit_out_reboot(&mut self, server: Option<&ServerAddress>, why: &str) -> Result<(), Trouble> {
         systemd().await?.stop(KUBELET).await.map_err(trouble)?;
-        let why = "a warm or fast reboot is under way: the kubelet stops until it is over";
-        self.say(Some(server), false, Some(why.into())).await;
+        self.say(server, false, Some(why.to_owned().into())).await;
         while self.rebooting()? {
             self.rest(Some(HEARTBEAT)).await;
         }
+        // Something else may be wanted by now.
+        self.told.mark_changed();
         Ok(())
     }
 }

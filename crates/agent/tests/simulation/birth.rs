@@ -56,7 +56,8 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         });
         all.extend(names.into_iter().map(|name| {
             let health = Health::Good;
-            let image = Image { version: version(1), health, gate: Gate::Ours, hangs: false };
+            let gate = if sonic && seed % 5 == 3 { Gate::Sonic } else { Gate::Ours };
+            let image = Image { version: version(1), health, gate, hangs: false };
             one(name, number, local.then_some(image), asks, leaves)
         }));
     }
@@ -145,6 +146,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
         local_image: local,
         local_made: None,
         local_asks,
+        local_label: None,
         leaves,
         orders: None,
         fresh_pod: false,

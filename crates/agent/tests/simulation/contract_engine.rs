@@ -9,7 +9,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
 use switchyard_core::{FeatureName, Instance, Local, Side};
@@ -32,6 +32,11 @@ const IMAGE: &str = "switchyard-agent-test:latest";
 const SLEEPER: &str = "trap 'exit 0' TERM USR2; trap 'exit 3' USR1; echo ready
     while :; do /bin/busybox sleep 0.05; done";
 
+/// Does not end when asked to.
+const STUBBORN: &str = "trap '' TERM; echo ready; while :; do /bin/busybox sleep 0.05; done";
+/// Docker's own.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// One container: the local one, or that of the pod with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
@@ -41,7 +46,8 @@ enum Which {
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    MakeLocal,
+    /// One that ends when asked to, or not.
+    MakeLocal(bool),
     RemoveLocal,
     StartLocal,
     PodStarts,
@@ -77,8 +83,8 @@ impl Fake {
         Self { sim, pods: Vec::new() }
     }
 
-    fn image() -> Image {
-        Image { version: birth::version(1), health: Health::Good, gate: Gate::Ours, hangs: false }
+    fn image(hangs: bool) -> Image {
+        Image { version: birth::version(1), health: Health::Good, gate: Gate::Ours, hangs }
     }
 
     /// Lets the world go on until this is over.
@@ -108,12 +114,12 @@ impl Fake {
         let number = which(act).and_then(|which| self.number(which));
         let sim = self.sim.clone();
         let done = match act {
-            Act::MakeLocal => self.make(Some(Self::image())),
+            Act::MakeLocal(ends) => self.make(Some(Self::image(!ends))),
             Act::RemoveLocal => self.make(None),
             Act::StartLocal => self.run(async move { engine::start_local(&sim, 0).await.is_ok() }),
             Act::PodStarts => {
                 let number = sim.with(|state| {
-                    let number = state.new_container(0, Side::Kube, Self::image(), 0);
+                    let number = state.new_container(0, Side::Kube, Self::image(false), 0);
                     state.touch(0);
                     number
                 });
@@ -176,9 +182,9 @@ impl Real {
         }
     }
 
-    fn create(name: &str, options: &[&str]) {
+    fn create(name: &str, options: &[&str], script: &str) {
         docker(
-            &[&["create", "--name", name], options, &[IMAGE, "/bin/busybox", "sh", "-c", SLEEPER]].concat(),
+            &[&["create", "--name", name], options, &[IMAGE, "/bin/busybox", "sh", "-c", script]].concat(),
         );
     }
 
@@ -196,8 +202,9 @@ impl Real {
             self.must_not_have_ended(name).await;
         }
         let done = match act {
-            Act::MakeLocal => {
-                Self::create(&self.instance.container_name(), &[]);
+            Act::MakeLocal(ends) => {
+                let script = if ends { SLEEPER } else { STUBBORN };
+                Self::create(&self.instance.container_name(), &[], script);
                 self.local_starts = 0;
                 true
             }
@@ -246,7 +253,7 @@ impl Real {
         let name = format!("{}-pod{}", self.instance.container_name(), self.pods.len());
         let label = format!("io.kubernetes.container.name={}", self.instance.container_name());
         let kind = "io.kubernetes.docker.type=container";
-        Self::create(&name, &["--label", &label, "--label", kind]);
+        Self::create(&name, &["--label", &label, "--label", kind], SLEEPER);
         self.engine.start(&name).await.unwrap();
         can_be_asked(&name, 1);
         self.pods.push(name);
@@ -320,7 +327,7 @@ fn make_image() {
 fn which(act: Act) -> Option<Which> {
     match act {
         Act::Stop(which) | Act::Kill(which) | Act::Ends(which, _) => Some(which),
-        Act::MakeLocal | Act::RemoveLocal | Act::StartLocal | Act::PodStarts => None,
+        Act::MakeLocal(_) | Act::RemoveLocal | Act::StartLocal | Act::PodStarts => None,
     }
 }
 
@@ -328,7 +335,7 @@ fn which(act: Act) -> Option<Which> {
 fn any_act(chance: &mut Chance, seen: &Seen, pods_made: usize) -> Act {
     let mut all = vec![Act::StartLocal, Act::Stop(Which::Local), Act::Kill(Which::Local)];
     match seen.local {
-        Local::Missing => all.push(Act::MakeLocal),
+        Local::Missing => all.push(Act::MakeLocal(true)),
         Local::Stopped => all.push(Act::RemoveLocal),
         Local::Running => all.extend([true, false].map(|in_order| Act::Ends(Which::Local, in_order))),
     }
@@ -344,11 +351,15 @@ fn any_act(chance: &mut Chance, seen: &Seen, pods_made: usize) -> Act {
     chance.pick(&all)
 }
 
+async fn both(name: &str) -> (Fake, Real) {
+    let feature = format!("{name}{}", std::process::id());
+    let instance = Instance::on_host(FeatureName::parse(&feature).unwrap());
+    (Fake::new(&instance), Real::new(&instance).await)
+}
+
 #[tokio::test]
 async fn containers_start_end_and_are_told_of_as_docker_does_it() {
-    let feature = format!("contract{}", std::process::id());
-    let instance = Instance::on_host(FeatureName::parse(&feature).unwrap());
-    let (mut fake, mut real) = (Fake::new(&instance), Real::new(&instance).await);
+    let (mut fake, mut real) = both("contract").await;
     let mut chance = Chance::new(1);
     let mut before = Seen { done: true, local: Local::Missing, pods: Vec::new(), ended: None };
     let (mut ends, mut refused) = (0, 0);
@@ -367,4 +378,23 @@ async fn containers_start_end_and_are_told_of_as_docker_does_it() {
         before = ours;
     }
     assert!(ends > ACTS / 10 && refused > 0, "{ends} ends, {refused} refusals");
+}
+
+#[tokio::test]
+async fn a_container_that_ignores_its_stop_is_killed_after_the_grace_as_docker_does_it() {
+    let (mut fake, mut real) = both("stubborn").await;
+    for act in [Act::MakeLocal(false), Act::StartLocal, Act::Kill(Which::Local), Act::StartLocal] {
+        assert_eq!(fake.act(act), real.act(act).await, "{act:?}");
+    }
+    let (sim, number) = (fake.sim.clone(), fake.number(Which::Local).unwrap());
+    let ours = fake.run(async move {
+        let begin = sim.now();
+        engine::stop(&sim, 0, number, false).await.unwrap();
+        sim.now().saturating_sub(begin)
+    });
+    let ended = fake.sim.with(|state| state.ends.get(&number).copied());
+    let begin = Instant::now();
+    let theirs = real.act(Act::Stop(Which::Local)).await;
+    assert_eq!((theirs.local, theirs.ended, theirs.done), (Local::Stopped, ended, true));
+    assert!(ours >= GRACE && begin.elapsed() >= GRACE, "{ours:?} and {:?}", begin.elapsed());
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Answer, Asking, CurrentOwner, FeatureState, RemoteState, SetOwner, Side, SystemState, Version, ask, leave,
+    Answer, Asking, ContainerId, CurrentOwner, FeatureState, RemoteState, SetOwner, Side, SystemState,
+    Version, ask, leave,
 };
 
 use crate::lies::Lie;
@@ -47,30 +48,50 @@ pub(crate) async fn start_local(sim: &Sim, at: usize) -> Result<(), Trouble> {
 }
 
 async fn local_main(sim: Sim, at: usize, number: u64) {
-    let (early, asks, health) = sim.with(|state| {
-        let early = state.chance.ms(100, 2000);
-        (early, state.all[at].local_asks, state.containers.get(&number).map(|c| c.image.health))
-    });
+    let Some(image) = sim.with(|state| state.containers.get(&number).map(|c| c.image.clone())) else {
+        return;
+    };
+    let (early, asks) = sim.with(|state| (state.chance.ms(100, 2000), state.all[at].local_asks));
     sim.sleep(early).await;
-    if asks {
-        loop {
-            let answer = asking(&sim, number, false, ask);
-            sim.moment().await;
-            match answer {
-                Some(Answer::RecordAndRun(change, _)) => {
-                    if sim.with(|state| state.write(at, &change, "start-up call")) {
-                        break;
-                    }
-                }
-                _ => break,
-            }
-        }
+    match image.gate {
+        _ if !asks => {}
+        Gate::Ours => records(&sim, at, number, &image.version).await,
+        Gate::Sonic => sonic_records(&sim, at, &image.version).await,
     }
-    if health == Some(Health::Crashes) {
+    if image.health == Health::Crashes {
         let soon = sim.with(|state| state.chance.ms(200, 3000));
         sim.sleep(soon).await;
         sim.with(|state| state.end_container(number, false));
     }
+}
+
+async fn records(sim: &Sim, at: usize, number: u64, version: &Version) {
+    while let Some(Answer::RecordAndRun(change, _)) = asking(sim, number, false, ask) {
+        sim.moment().await;
+        if sim.with(|state| state.write(at, &change, "start-up call")) {
+            sim.with(|state| state.all[at].local_label = Some(version.clone()));
+            return;
+        }
+    }
+    sim.moment().await;
+}
+
+/// SONIC.md 4.2 rows 1 and 2: its label first, then the row, whatever that says by now.
+async fn sonic_records(sim: &Sim, at: usize, version: &Version) {
+    if sim.with(|state| state.all[at].row.system_state.is_none()) {
+        return;
+    }
+    sim.moment().await;
+    sim.with(|state| state.all[at].local_label = Some(version.clone()));
+    sim.moment().await;
+    sim.with(|state| {
+        let id = ContainerId::parse(&state.all[at].name.container_name()).ok();
+        sonic_writes(state, at, |row| {
+            row.current_owner = CurrentOwner::Local;
+            row.container_id = id;
+            row.container_version = Some(version.clone());
+        });
+    });
 }
 
 /// The main program of a pod's container.
@@ -173,7 +194,7 @@ async fn sonic_turn(sim: &Sim, at: usize, number: u64) {
 /// Its version, if it goes on to ask.
 fn sonic_version(state: &State, at: usize, number: u64, seen: &FeatureState) -> Option<Version> {
     let version = &state.containers.get(&number)?.image.version;
-    let is_local = seen.stable_version.as_ref().is_some_and(|local| local.same_as(version));
+    let is_local = state.all[at].local_label.as_ref().is_some_and(|local| local.same_as(version));
     let is_kube = state.config(at).is_some_and(|config| config.set_owner == SetOwner::Kube);
     let may_ask = is_kube && seen.system_state == Some(SystemState::Up) && !is_local;
     may_ask.then(|| version.clone())
@@ -213,7 +234,7 @@ fn asking<T>(sim: &Sim, number: u64, asked: bool, question: impl FnOnce(&Asking<
         let container = state.containers.get(&number)?;
         let at = container.instance;
         let one = &state.all[at];
-        let local_version = one.local_image.as_ref().map(|image| &image.version);
+        let local_version = one.local_label.as_ref();
         Some(question(&Asking {
             instance: &one.name,
             side: container.side,

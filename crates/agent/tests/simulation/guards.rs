@@ -70,6 +70,12 @@ fn a_pod_must_be_seen_as_soon_as_it_can_ask() {
     fails_without(Lie::ListedLate, "the question of a pod is lost");
 }
 
+/// An unmodified local image writes its own version over that of a pod that asks.
+#[test]
+fn a_pod_must_be_judged_by_its_own_version() {
+    fails_without(Lie::JudgedByRow, "the local copy runs although a pod");
+}
+
 #[test]
 fn frozen_pods_must_be_stopped() {
     fails_without(Lie::FrozenStays, "runs");

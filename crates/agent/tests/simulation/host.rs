@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Local, Plan, Pod, Reason, Refusal, RowChange, Side, Step, Version, View, Waiting, ended,
-    is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
+    Cause, Copy, Local, Plan, Pod, Reason, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version, View,
+    Waiting, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
 };
 
 use crate::engine;
@@ -46,9 +46,16 @@ pub(crate) async fn view(sim: &Sim, at: usize) -> Result<View, Trouble> {
         let pods = state.of(at, Side::Kube).map(|number| &state.containers[&number]);
         let pods = pods.filter(|pod| state.lie != Lie::ListedLate || pod.since + LISTED < state.now);
         let pods = pods.map(|pod| Pod { id: pod.id.clone() }).collect();
-        let verdict = state.verdict(at, &config, &row);
-        let instance = one.name.clone();
-        Ok(View { instance, kubernetes: true, server_answers, config, row, local, pods, verdict })
+        let (asker_version, verdict) = (None, Verdict::Welcome);
+        let (instance, kubernetes) = (one.name.clone(), true);
+        let mut view =
+            View { instance, kubernetes, server_answers, config, row, local, pods, asker_version, verdict };
+        if view.wanted() == SetOwner::Kube {
+            let asks = view.asker().filter(|_| state.lie != Lie::JudgedByRow);
+            view.asker_version = asks.and_then(|pod| state.version_of(&pod.id));
+            view.verdict = state.verdict(at, &view);
+        }
+        Ok(view)
     })
 }
 

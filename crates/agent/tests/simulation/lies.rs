@@ -30,6 +30,8 @@ pub(crate) enum Lie {
     StartsCount,
     /// A container runs for a while before it is seen to.
     ListedLate,
+    /// A pod that asks is taken to be of the version that the row says.
+    JudgedByRow,
     /// A frozen pod is not stopped.
     FrozenStays,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use switchyard_agent::Event;
 use switchyard_core::{
     ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, Knobs, Moment, Phase, Record,
-    RemoteState, RowChange, SetOwner, Side, Verdict, Version,
+    RemoteState, RowChange, SetOwner, Side, Verdict, Version, View,
 };
 
 use crate::chance::Chance;
@@ -129,6 +129,8 @@ pub(crate) struct One {
     /// The image that the local container was made from.
     pub(crate) local_made: Option<Image>,
     pub(crate) local_asks: bool,
+    /// `<f>_local` of `KUBE_LABELS|SET`: the version that the local copy's call recorded last.
+    pub(crate) local_label: Option<Version>,
     /// Containers record that they are about to end.
     pub(crate) leaves: bool,
     pub(crate) orders: Option<Template>,
@@ -299,15 +301,17 @@ impl State {
         Moment { boot: self.boot.to_string(), since_boot: self.clock() }
     }
 
-    pub(crate) fn verdict(&self, at: usize, config: &FeatureConfig, row: &FeatureState) -> Verdict {
-        match &row.container_version {
-            Some(version) if config.set_owner == SetOwner::Kube => {
-                let one = &self.all[at];
-                let policy = config.update_policy(self.features[one.feature].takes_others);
-                one.record.verdict(version, policy, &self.now_moment(), &self.knobs)
-            }
-            _ => Verdict::Welcome,
-        }
+    pub(crate) fn verdict(&self, at: usize, view: &View) -> Verdict {
+        let Some(version) = view.judged_version() else { return Verdict::Welcome };
+        let one = &self.all[at];
+        let policy = view.config.update_policy(self.features[one.feature].takes_others);
+        one.record.verdict(version, policy, &self.now_moment(), &self.knobs)
+    }
+
+    /// As the engine knows it.
+    pub(crate) fn version_of(&self, id: &ContainerId) -> Option<Version> {
+        let container = self.containers.values().find(|container| container.id.same_as(id))?;
+        Some(container.image.version.clone())
     }
 
     pub(crate) fn local_run(&self, at: usize) -> Option<u64> {

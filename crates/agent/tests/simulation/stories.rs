@@ -9,7 +9,7 @@ use crate::birth::{self, Kind};
 use crate::lies::Lie;
 use crate::sim::{Place, Sim};
 use crate::state::{Gate, Health, Image, Request, Template};
-use crate::trouble;
+use crate::{engine, trouble};
 
 const SEEDS: u64 = 40;
 /// A switch that boots has moved its feature by then.
@@ -23,6 +23,10 @@ fn image(number: u64) -> Image {
 
 /// A switch whose first feature is run by a pod with our gate.
 fn run_by_pod(seed: u64) -> Sim {
+    run_by_pod_of(seed, image(2))
+}
+
+fn run_by_pod_of(seed: u64, image_of_pod: Image) -> Sim {
     let mut state = birth::state(seed, Kind { lie: Lie::None, telling: true });
     let feature = &mut state.features[0];
     feature.config = FeatureConfig {
@@ -32,7 +36,7 @@ fn run_by_pod(seed: u64) -> Sim {
         auto_restart: true,
         ..FeatureConfig::default()
     };
-    feature.manifest = Some(Template { generation: 1, image: image(2) });
+    feature.manifest = Some(Template { generation: 1, image: image_of_pod });
     let one = &mut state.all[0];
     (one.local_image, one.leaves) = (Some(image(1)), false);
     (state.server, state.joined, state.lost_events, state.busy) = (true, true, 0, true);
@@ -80,6 +84,26 @@ fn a_feature_is_back_at_once_when_its_owner_is_set_to_local() {
 fn without_events_it_would_not_be_back_at_once() {
     let late = (0..SEEDS).filter(|seed| comes_home(*seed, Lie::Unheard) > AT_ONCE).count();
     assert!(late > 0, "no seed shows what events are good for");
+}
+
+#[test]
+fn it_is_the_pod_that_failed_that_is_remembered_and_not_one_that_asks_beside_it() {
+    for seed in 0..SEEDS {
+        let sim = run_by_pod_of(seed, Image { health: Health::NeverReady, ..image(2) });
+        let number = sim.with(|state| state.new_container(0, Side::Kube, image(3), 1));
+        let program = sim.spawn(Place::Switch, engine::pod_main(sim.clone(), 0, number));
+        sim.with(|state| state.containers.get_mut(&number).unwrap().program = Some(program));
+        let failed = |sim: &Sim| sim.with(|state| state.all[0].record.failures.pop());
+        let failure = loop {
+            assert!(sim.now() < Duration::from_hours(1), "{}", story(&sim));
+            assert!(sim.run_until(sim.now() + Duration::from_secs(1)), "{}", story(&sim));
+            if let Some(failure) = failed(&sim) {
+                break failure;
+            }
+        };
+        assert_eq!(failure.version, birth::version(2), "seed {seed}:\n{}", story(&sim));
+        sim.end();
+    }
 }
 
 /// The local copy is started while a pod that holds the track runs the payload, under a row that calls it pending.

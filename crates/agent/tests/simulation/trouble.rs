@@ -361,6 +361,7 @@ fn redis(sim: &Sim, _: usize) {
         // Redis tells nobody; the programs find out by their safety checks.
         for one in &mut state.all {
             one.row = FeatureState::default();
+            one.local_label = None;
         }
         for feature in &mut state.features {
             feature.label_row = None;
@@ -550,6 +551,7 @@ fn down(sim: &Sim) {
         (state.kubelet, state.connected) = (false, false);
         for one in &mut state.all {
             one.row = FeatureState::default();
+            one.local_label = None;
             one.orders = None;
             one.unit.request = None;
             one.unit.state = UnitState::Off;

@@ -142,14 +142,8 @@ impl World for Life {
                 view.config.set_owner = SetOwner::Local;
             }
             let asks = view.row.remote_state == RemoteState::Pending;
-            let pod = view.asker().and_then(|pod| {
-                state.of(at, Side::Kube).find(|number| state.containers[number].id.same_as(&pod.id))
-            });
-            let local = state.all[at].local_made.as_ref();
-            let same_as_local = asks
-                && pod.zip(local).is_some_and(|(number, local)| {
-                    state.containers[&number].image.version.same_as(&local.version)
-                });
+            let local = state.all[at].local_label.as_ref().zip(view.judged_version());
+            let same_as_local = asks && local.is_some_and(|(local, asks)| local.same_as(asks));
             let unit = &state.all[at].unit;
             let since = state.now.saturating_sub(unit.since);
             let unit = match unit.state {
@@ -226,6 +220,11 @@ impl World for Life {
             Some((at, number)) => engine::stop(sim, at, number, false).await,
             None => Ok(()),
         }
+    }
+
+    async fn version(&mut self, pod: &ContainerId) -> Result<Option<Version>, Trouble> {
+        self.0.moment().await;
+        Ok(self.0.with(|state| state.version_of(pod)))
     }
 
     fn failed(&mut self, instance: &Instance, version: &Version) -> Result<(), Trouble> {

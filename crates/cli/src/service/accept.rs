@@ -15,7 +15,7 @@ pub(super) async fn main(mut known: Known, version: Option<&str>) -> Result<Exit
     for instance in known.instances.clone() {
         let view = known.host.view(&instance).await?;
         let asks = view.row.remote_state == RemoteState::Pending;
-        let asking = view.row.container_version.clone().filter(|_| asks);
+        let asking = view.judged_version().filter(|_| asks).cloned();
         let Some(version) = named.clone().or(asking) else { continue };
         record::change(&known.host.paths, &instance, |record| record.accept(&version))?;
         tell(&format!("{instance}: version {version} is let in"));

@@ -78,8 +78,7 @@ fn pod_waits(known: &mut Known, view: &View) -> Result<Option<String>, CliError>
         return Ok(None);
     }
     let local = known.host.switch.local_version(&view.instance)?;
-    let asks = view.row.container_version.as_ref();
-    let same = local.zip(asks).is_some_and(|(local, asks)| local.same_as(asks));
+    let same = local.zip(view.judged_version()).is_some_and(|(local, asks)| local.same_as(asks));
     let why = view.verdict.reason().unwrap_or(if same { Reason::SameAsLocal } else { Reason::AsksForTurn });
     Ok(Some(why.to_string()))
 }

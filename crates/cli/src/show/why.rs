@@ -202,6 +202,7 @@ fn recorded(Row { instance, config, state }: Row, server_answers: bool) -> View 
         server_answers,
         local: if state.current_owner == CurrentOwner::Local { Local::Running } else { Local::Stopped },
         pods: id.filter(|_| is_pods || asks).map(|id| Pod { id }).into_iter().collect(),
+        asker_version: None,
         verdict: switchyard_core::Verdict::Welcome,
         instance,
         config,

@@ -3,7 +3,7 @@
 
 use switchyard_core::{
     Admin, ContainerId, CurrentOwner, FeatureConfig, FeatureName, FeatureState, Instance, Local, Pod,
-    RemoteState, SetOwner, SystemState, Verdict, View,
+    RemoteState, SetOwner, SystemState, Verdict, Version, View,
 };
 
 pub(crate) const FEATURE: &str = "snmp";
@@ -27,6 +27,7 @@ fn wanted(set_owner: SetOwner) -> View {
         row: FeatureState::default(),
         local: Local::Stopped,
         pods: Vec::new(),
+        asker_version: None,
         verdict: Verdict::Welcome,
     }
 }
@@ -87,6 +88,8 @@ pub(crate) trait ViewCase {
     fn state(self, state: Admin) -> Self;
     /// Pods whose containers run on the engine.
     fn pods(self, ids: &[&str]) -> Self;
+    /// The version of the pod that asks, as the engine knows it.
+    fn asks(self, version: &str) -> Self;
 }
 
 impl ViewCase for View {
@@ -122,5 +125,9 @@ impl ViewCase for View {
 
     fn pods(self, ids: &[&str]) -> Self {
         Self { pods: ids.iter().map(|id| Pod { id: engine_id(id) }).collect(), ..self }
+    }
+
+    fn asks(self, version: &str) -> Self {
+        Self { asker_version: Version::parse(version).ok(), ..self }
     }
 }

@@ -47,13 +47,17 @@ prop_compose! {
         pods in prop::sample::subsequence(vec!["a", "b", "c"], 0..=3),
         feature in prop::sample::select(vec!["snmp", "database"]),
         verdict in any_verdict(),
+        version in prop::option::of("[12]".prop_map(|text| Version::parse(&text).unwrap())),
     ) -> View {
-        View {
+        let view = View {
             instance: Instance::on_host(FeatureName::parse(feature).unwrap()),
             kubernetes, server_answers, row, local, verdict,
+            asker_version: None,
             config: FeatureConfig { state, set_owner, fallback, ..FeatureConfig::default() },
             pods: pods.into_iter().map(|id| Pod { id: engine_id(id) }).collect(),
-        }
+        };
+        let asks = view.wanted() == SetOwner::Kube && view.asker().is_some();
+        View { asker_version: version.filter(|_| asks), ..view }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use switchyard_core::{CurrentOwner, Knobs, RemoteState, View, is_planned_end, wait};
+use switchyard_core::{CurrentOwner, FeatureState, Knobs, RemoteState, Version, View, is_planned_end, wait};
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
@@ -101,6 +101,23 @@ fn the_pod_that_asked_is_let_in_once_the_local_copy_has_ended() {
     check(&kube().row(asked.clone()).pods(&["a"]).no_server(), "PodsTurn: row(remote=ready)");
     check(&kube().row(up().remote(RemoteState::Pending, "")).pods(&["a"]), "PodsTurn: row(remote=ready)");
     check(&kube().row(asked).pods(&["a", "b"]), "StrangePod: row(), over");
+}
+
+/// An unmodified local image records its version whatever a pod asks meanwhile: the pod was taken for one of that version.
+#[test]
+fn the_version_of_a_pod_that_asks_is_put_back_where_a_local_copy_wrote_its_own_over_it() {
+    let overwritten = |row: FeatureState| {
+        let row = FeatureState { container_version: Version::parse("1").ok(), ..row };
+        kube().row(row.remote(RemoteState::Pending, "a")).pods(&["a"])
+    };
+    let bridged = overwritten(up().owner(CurrentOwner::Local, "snmp")).runs();
+    check(&bridged.clone().asks("2"), "watch local, row(up local=snmp remote=pending version=2)");
+    check(&bridged.clone().asks("1"), "watch local");
+    check(&bridged, "watch local");
+    check(&overwritten(up()).asks("2"), "PodsTurn: row(remote=ready version=2)");
+    check(&overwritten(up()).asks("1"), "PodsTurn: row(remote=ready)");
+    let judged = |view: View| view.judged_version().map(ToString::to_string).unwrap();
+    assert_eq!([judged(overwritten(up()).asks("2")), judged(overwritten(up()))], ["2", "1"]);
 }
 
 #[test]

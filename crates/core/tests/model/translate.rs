@@ -146,7 +146,7 @@ pub(crate) fn config(wanted: switchyard_core::SetOwner, fallback: bool) -> Featu
 
 /// What a program sees that has read the databases and now asks the engine.
 pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
-    View {
+    let view = View {
         instance: INSTANCE.clone(),
         kubernetes: true,
         server_answers: rows.server,
@@ -165,6 +165,9 @@ pub(crate) fn view(world: &World, rows: Rows, fallback: bool) -> View {
             .filter_map(Pod::id)
             .map(|id| switchyard_core::Pod { id: long_id(id).clone() })
             .collect(),
+        asker_version: None,
         verdict: if world.welcome { Verdict::Welcome } else { Verdict::Blocked },
-    }
+    };
+    let asker_version = view.asker().map(|_| POD_VERSION.clone());
+    View { asker_version, ..view }
 }

@@ -6,9 +6,10 @@ mod images;
 mod pods;
 mod registry;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use switchyard_core::{FeatureName, Instance};
@@ -52,6 +53,20 @@ fn docker(arguments: &[&str]) -> String {
         "docker {arguments:?}: {said}; is a Docker daemon running? cargo xtask test"
     );
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A first process that has set no trap yet hears no signal. This one says when it has.
+fn can_be_asked(name: &str) {
+    let mut logs = Command::new("docker")
+        .args(["logs", "--follow", name])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the docker client is not installed");
+    let mut line = String::new();
+    BufReader::new(logs.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n", "{name} ended by itself");
+    logs.kill().unwrap();
+    logs.wait().unwrap();
 }
 
 fn make_image(name: &str, version: &str) {
@@ -124,6 +139,29 @@ async fn the_end_of_a_container_is_told_with_its_code() {
     let ended = ended.unwrap();
     assert_eq!(ended.code, 137);
     assert!(ended.in_order(), "killed by us is in order");
+}
+
+#[tokio::test]
+async fn one_that_ignores_its_stop_is_killed_after_the_grace_and_not_told_of_before() {
+    const GRACE: Duration = Duration::from_secs(2);
+    let script = "trap '' TERM; echo ready; while :; do /bin/busybox sleep 0.05; done";
+    let guest = Guest::create("stubborn", &[], script);
+    let mut engine = engine();
+    engine.start(&guest.name).await.unwrap();
+    can_be_asked(&guest.name);
+    let mut events = std::pin::pin!(engine.events());
+    let begin = Instant::now();
+    let told = async {
+        while events.next().await.unwrap().unwrap() != guest.name {}
+        begin.elapsed()
+    };
+    let ended = async { (engine.wait_end(&guest.name).await.unwrap(), begin.elapsed()) };
+    let (stopped, (ended, seen), told) = tokio::join!(engine.stop(&guest.name, Some(GRACE)), ended, told);
+    stopped.unwrap();
+    assert!(ended.code == 137 && ended.in_order(), "{ended:?}");
+    assert!(seen >= GRACE && told >= GRACE, "its end was seen after {seen:?} and told after {told:?}");
+    let after = engine.container(&guest.name).await.unwrap().unwrap();
+    assert_eq!((after.running, after.exit_code, after.out_of_memory), (false, Some(137), false));
 }
 
 /// SONIC.md 12.2: the filter of `docker ps` finds parts of names.

@@ -10,17 +10,16 @@ use switchyard_cluster::{KubeletFiles, NodeName, Settings};
 use tokio::sync::watch;
 use tracing::warn;
 
+use super::Side;
 use super::join::cgroup_driver;
 use super::why::Why;
-use super::{KUBELET, Side, systemd};
-use crate::world::trouble;
 
 impl Side {
     /// Has the kubelet run what is in the directory of static pods.
     pub(super) async fn run_alone(&mut self, node: &NodeName) -> Result<(), Why> {
         if self.rebooting()? {
-            systemd().await?.stop(KUBELET).await.map_err(trouble)?;
-            return Err("a warm or fast reboot is under way: static pods wait until it is over".into());
+            let why = "a warm or fast reboot is under way: static pods wait until it is over";
+            return Ok(self.sit_out_reboot(None, why).await?);
         }
         if self.files.joined_to().is_some() {
             self.leave().await?;
