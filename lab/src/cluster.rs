@@ -71,13 +71,28 @@ impl Cluster {
         format!("{}-other", fleet::prefix())
     }
 
+    /// A store and an API server alone, with the shipped rules, for a test that plays the rest of the cluster itself.
+    /// Whoever needs it removes it.
+    pub fn bare(name: &str) -> Result<Cluster> {
+        Cluster::up_with(&format!("{}-{name}", fleet::prefix()), &[Part::Etcd, Part::ApiServer])
+    }
+
+    /// Ends it and forgets that there ever was one.
+    pub fn remove_bare(name: &str) -> Result<()> {
+        Cluster::end(&format!("{}-{name}", fleet::prefix()), true)
+    }
+
     fn up_as(name: &str) -> Result<Cluster> {
+        Cluster::up_with(name, &Part::ALL)
+    }
+
+    fn up_with(name: &str, parts: &[Part]) -> Result<Cluster> {
         install_packages(&TOOLS)?;
         let cluster = Cluster { programs: Programs::prepare()?, site: Site::make(name)? };
         let _lock = Machine::lock_file("cluster.lock")?;
         pki::prepare(&cluster.site)?;
         step("starting the control plane", || {
-            Part::ALL.into_iter().try_for_each(|part| cluster.start(part))?;
+            parts.iter().try_for_each(|part| cluster.start(*part))?;
             cluster.wait_namespaces()?;
             manifests::apply(&cluster)
         })?;
@@ -199,6 +214,11 @@ impl Cluster {
     pub fn client_certificate(&self) -> Result<(String, String)> {
         let read = |kind: &str| std::fs::read_to_string(self.site.path(&format!("pki/switches.{kind}")));
         Ok((read("crt")?, read("key")?))
+    }
+
+    /// A certificate of the node of this name and its key, as a kubelet keeps them.
+    pub fn node_certificate(&self, node: &str) -> Result<String> {
+        pki::node(&self.site, node)
     }
 
     /// A kubeconfig of somebody who has this token.

@@ -98,6 +98,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.no_switches && !arguments.no_cluster {
         // Their work would only slow down those that come now.
         switchyard_lab::fleet::down(false)?;
+        stage("the simulation's cluster beside a real API server", &|| {
+            in_cluster().unwrap_or_else(|error| Count::one(Err(error)))
+        });
         stage("stories in a cluster", &|| {
             stories(scenarios::in_cluster(), arguments.long).unwrap_or_else(|error| Count::one(Err(error)))
         });
@@ -138,13 +141,25 @@ fn deny() -> Result<()> {
     Ok(())
 }
 
-/// Runs `cargo test` and counts what its harnesses say.
+/// All tests that need no control plane.
 fn unit_tests(long: bool) -> Result<Count> {
     let mut tests = Command::new(env!("CARGO"));
-    tests.current_dir(deb::workspace()).args(["test", "--quiet", "--workspace", "--no-fail-fast"]);
+    tests.args(["test", "--quiet", "--workspace", "--no-fail-fast"]);
     if long {
         tests.env("SWITCHYARD_LONG", "1");
     }
+    counted(&mut tests)
+}
+
+/// Those that need one.
+fn in_cluster() -> Result<Count> {
+    let words = ["test", "--quiet", "-p", "switchyard-agent", "--test", "simulation", "--", "--ignored"];
+    counted(Command::new(env!("CARGO")).args(words))
+}
+
+/// Runs `cargo test` and counts what its harnesses say.
+fn counted(tests: &mut Command) -> Result<Count> {
+    tests.current_dir(deb::workspace());
     let output =
         tests.stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot run cargo test")?;
     let said = String::from_utf8_lossy(&output.stdout);

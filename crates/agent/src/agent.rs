@@ -67,18 +67,14 @@ impl Agent {
         let phase = world.phase().await;
         self.loading = phase.as_ref().map_or(self.loading, |phase| *phase == Phase::Loading);
         let instances = match event {
-            Event::Instance(instance) => self.if_known(instance),
-            Event::Feature(feature) => self.of_feature(world, &feature),
+            Event::Instance(instance) if self.known.contains(&instance) => BTreeSet::from([instance]),
+            // Of one that was deleted all has been seen to; but it may have been added again, and that not been heard.
+            Event::Instance(Instance { feature, .. }) | Event::Feature(feature) => {
+                self.of_feature(world, &feature)
+            }
             Event::Everything => self.everything(world),
             Event::Time if now >= self.safety_check => self.everything(world),
             Event::Time => self.due(now),
-            Event::Pods(instance, reports) => {
-                let known = self.if_known(instance);
-                for instance in &known {
-                    self.track(instance).reports(&reports, now);
-                }
-                known
-            }
             Event::Restarted(instance, outcome) => {
                 let track = self.track(&instance);
                 track.restarting = false;
@@ -124,29 +120,31 @@ impl Agent {
         self.tracks.entry(instance.clone()).or_default()
     }
 
-    /// Of one that was deleted all has been seen to; rows, units and pods of it may still come and go.
-    fn if_known(&self, instance: Instance) -> BTreeSet<Instance> {
-        if self.known.contains(&instance) { BTreeSet::from([instance]) } else { BTreeSet::new() }
-    }
-
     fn due(&self, now: Duration) -> BTreeSet<Instance> {
         let is_due = |track: &Track| track.due.is_some_and(|due| due <= now);
         self.tracks.iter().filter(|(_, track)| is_due(track)).map(|(instance, _)| instance.clone()).collect()
     }
 
     fn of_feature(&mut self, world: &mut impl World, feature: &FeatureName) -> BTreeSet<Instance> {
-        let mut all = self.everything(world);
+        let mut all = self.read(world).unwrap_or_default();
         // Whether others were deleted has been found out on the way, and is forgotten if they are not looked at now.
         all.retain(|instance| instance.feature == *feature || !self.known.contains(instance));
         all
     }
 
     fn everything(&mut self, world: &mut impl World) -> BTreeSet<Instance> {
-        let now = world.now();
-        let instances = self.seek_deleted(world).and_then(|()| world.instances());
+        let Some(all) = self.read(world) else { return BTreeSet::new() };
+        self.safety_check = world.now() + self.knobs.safety_check;
+        all
+    }
+
+    /// All instances that there are, and those that were deleted and have not been seen to.
+    fn read(&mut self, world: &mut impl World) -> Option<BTreeSet<Instance>> {
+        // In this order: what is deleted in between is known from the first reading, and found by its traces if one fails.
+        let instances = world.instances();
+        let instances = instances.and_then(|found| self.seek_deleted(world).map(|()| found));
         match instances {
             Ok(instances) => {
-                self.safety_check = now + self.knobs.safety_check;
                 // A feature that was deleted is still looked at once: its label and what it left must go.
                 let all: BTreeSet<_> = instances.iter().chain(self.tracks.keys()).cloned().collect();
                 // What is missing while the configuration is loaded is not gone, and what is kept in mind of it stays.
@@ -154,12 +152,12 @@ impl Agent {
                     self.known.clear();
                 }
                 self.known.extend(instances);
-                all
+                Some(all)
             }
             Err(trouble) => {
-                self.safety_check = now + RETRY;
+                self.safety_check = world.now() + RETRY;
                 info!(%trouble, "cannot read which features there are; looking again");
-                BTreeSet::new()
+                None
             }
         }
     }
@@ -210,8 +208,9 @@ impl Agent {
         phase: Phase,
     ) -> Result<(), Trouble> {
         let (now, leaving) = (world.now(), world.leaving());
-        let Seen { view, unit, since, same_as_local, copy_for } = seen;
+        let Seen { view, unit, since, same_as_local, copy_for, reports } = seen;
         let track = self.track(instance);
+        track.reports(reports, now);
         track.ran(view, *unit);
         if !speaks_for_label(*unit, view) {
             track.label = None;

@@ -20,14 +20,12 @@ pub(crate) fn trouble(error: impl std::fmt::Display) -> Trouble {
 /// What happened. A hint where to look, never a fact to act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A row, the unit or a container of this instance has changed.
+    /// A row, the unit or a container of this instance has changed, or what the cluster says of its pods.
     Instance(Instance),
     /// Something about all instances of a feature has changed.
     Feature(FeatureName),
     /// Something about the switch as a whole has changed, or events may have been missed.
     Everything,
-    /// What the cluster says of the containers of this instance's pods here, all of them.
-    Pods(Instance, Vec<PodReport>),
     /// The restart that was begun is over.
     Restarted(Instance, Restarted),
     /// Making the pod's image the local one is over; whether it was done.
@@ -69,6 +67,8 @@ pub struct Seen {
     pub same_as_local: bool,
     /// How long the local copy has been running, if it does.
     pub copy_for: Option<Duration>,
+    /// What the cluster says of the containers of its pods here, all of them.
+    pub reports: Vec<PodReport>,
 }
 
 /// Where an agent lives.

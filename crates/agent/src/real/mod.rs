@@ -65,6 +65,8 @@ pub(crate) struct Real {
     inbox: Inbox,
     /// All instances by the names of their containers and units.
     known: BTreeMap<String, Instance>,
+    /// What the cluster said last of containers of these names, whether they are known by now or not.
+    reports: BTreeMap<String, Vec<PodReport>>,
     watched_units: watch::Sender<Vec<String>>,
     member: server::Member,
     /// The rows that cannot be read, as they were told.
@@ -97,6 +99,7 @@ pub(crate) async fn run() -> Result<(), Trouble> {
         queue,
         inbox: Inbox::of(messages),
         known: BTreeMap::new(),
+        reports: BTreeMap::new(),
         watched_units,
         member,
         told_broken: BTreeSet::new(),
@@ -152,7 +155,7 @@ impl Real {
         }
     }
 
-    fn translate(&self, message: Message) -> Option<Event> {
+    fn translate(&mut self, message: Message) -> Option<Event> {
         match message {
             Message::Event(event) => Some(event),
             Message::Unit(unit) if unit == SONIC_TARGET => Some(Event::Everything),
@@ -160,7 +163,13 @@ impl Real {
                 instance_of(&self.known, &message).cloned().map(Event::Instance)
             }
             Message::Pods(name, reports) => {
-                self.known.get(&name).map(|instance| Event::Pods(instance.clone(), reports))
+                let instance = self.known.get(&name).cloned();
+                if reports.is_empty() {
+                    self.reports.remove(&name);
+                } else {
+                    self.reports.insert(name, reports);
+                }
+                instance.map(Event::Instance)
             }
         }
     }
@@ -324,7 +333,8 @@ impl World for Real {
             (Unit::Off, Local::Running) => self.local_copy_for(instance).await?,
             _ => None,
         };
-        Ok(Seen { view, unit, since, same_as_local, copy_for })
+        let reports = self.reports.get(&instance.container_name()).cloned().unwrap_or_default();
+        Ok(Seen { view, unit, since, same_as_local, copy_for, reports })
     }
 
     fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), Trouble> {

@@ -56,7 +56,8 @@ pub(crate) fn state(seed: u64, kind: Kind) -> State {
         });
         all.extend(names.into_iter().map(|name| {
             let health = Health::Good;
-            let gate = if sonic && seed % 5 == 3 { Gate::Sonic } else { Gate::Ours };
+            let unmodified = sonic && (seed % 5 == 3 || kind.lie == Lie::JudgedByRow);
+            let gate = if unmodified { Gate::Sonic } else { Gate::Ours };
             let image = Image { version: version(1), health, gate, hangs: false };
             one(name, number, local.then_some(image), asks, leaves)
         }));
@@ -149,6 +150,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
         local_label: None,
         leaves,
         orders: None,
+        reports: Vec::new(),
         fresh_pod: false,
         restarts: Vec::new(),
         looked: Duration::ZERO,

@@ -40,7 +40,6 @@ impl Lie {
     pub(crate) fn hides(self, event: &Event) -> bool {
         match self {
             Self::RestartsNeverEnd => matches!(event, Event::Restarted(..)),
-            Self::PodsHidden => matches!(event, Event::Pods(..)),
             Self::Deaf | Self::Unheard => true,
             _ => false,
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use switchyard_agent::Event;
+use switchyard_agent::{Event, PodReport};
 use switchyard_core::{
     ContainerId, CurrentOwner, FeatureConfig, FeatureState, Instance, Knobs, Moment, Phase, Record,
     RemoteState, RowChange, SetOwner, Side, Verdict, Version, View,
@@ -134,6 +134,8 @@ pub(crate) struct One {
     /// Containers record that they are about to end.
     pub(crate) leaves: bool,
     pub(crate) orders: Option<Template>,
+    /// What the cluster told the agent that runs of the containers of its pods.
+    pub(crate) reports: Vec<PodReport>,
     pub(crate) fresh_pod: bool,
     /// When the agent restarted the unit.
     pub(crate) restarts: Vec<Duration>,
@@ -397,9 +399,12 @@ impl State {
         let reports = self
             .of(at, Side::Kube)
             .map(|number| &self.containers[&number])
-            .map(|container| switchyard_agent::PodReport { id: container.id.clone(), ready: container.ready })
+            .map(|container| PodReport { id: container.id.clone(), ready: container.ready })
             .collect();
-        self.event(Event::Pods(self.all[at].name.clone(), reports));
+        if self.lie != Lie::PodsHidden {
+            self.all[at].reports = reports;
+            self.event(Event::Instance(self.all[at].name.clone()));
+        }
     }
 
     pub(crate) fn agent_dies_here(&mut self, me: Pid) -> bool {

@@ -33,6 +33,7 @@ pub(crate) fn start(sim: &Sim) -> Pid {
         state.agent_since = state.now;
         state.tell_story(|| "the agent starts".to_owned());
         for at in 0..state.all.len() {
+            state.all[at].reports.clear();
             state.report(at);
         }
     });
@@ -152,7 +153,8 @@ impl World for Life {
                 UnitState::Active => Unit::Active,
                 UnitState::AutoRestart => Unit::WillRestart,
             };
-            Ok(Seen { view, unit, since, same_as_local, copy_for: None })
+            let reports = state.all[at].reports.clone();
+            Ok(Seen { view, unit, since, same_as_local, copy_for: None, reports })
         })
     }
 
