@@ -212,7 +212,27 @@ impl Cluster {
 
     /// A client certificate with which a switch may join, and its key.
     pub fn client_certificate(&self) -> Result<(String, String)> {
-        let read = |kind: &str| std::fs::read_to_string(self.site.path(&format!("pki/switches.{kind}")));
+        self.pair("switches")
+    }
+
+    /// The hash of the authority's certificate as the file has it, in hexadecimal digits.
+    pub fn ca_hash(&self) -> Result<String> {
+        let sum = command::ok("sha256sum", &[&self.site.text("pki/ca.crt")])?;
+        Ok(sum.split_whitespace().next().context("sha256sum said nothing")?.to_owned())
+    }
+
+    /// The API server's own certificate and key, for whoever stands before it.
+    pub fn server_certificate(&self) -> Result<(String, String)> {
+        self.pair(&pki::server_name(&self.site))
+    }
+
+    /// A node's certificate and key, as of a cluster whose servers sign by themselves.
+    pub fn node_certificate(&self, node: &str) -> Result<(String, String)> {
+        self.pair(&pki::node(&self.site, node)?)
+    }
+
+    fn pair(&self, name: &str) -> Result<(String, String)> {
+        let read = |kind: &str| std::fs::read_to_string(self.site.path(&format!("pki/{name}.{kind}")));
         Ok((read("crt")?, read("key")?))
     }
 

@@ -10,7 +10,7 @@ mod track;
 mod world;
 
 pub use agent::Agent;
-pub use invitation::{host_name, invitation, kubelet_files};
+pub use invitation::{host_name, invitation, node_files, saved_credential};
 pub use real::{fail_points, moved_words, tag_beside, take_home};
 pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};
 

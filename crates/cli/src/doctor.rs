@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
-use switchyard_agent::{host_name, invitation, kubelet_files};
+use switchyard_agent::{host_name, invitation, node_files};
 use switchyard_cluster::doctor::{Check, Examined, Verdict, checks};
-use switchyard_sonic::{Paths, Switch};
+use switchyard_sonic::{Paths, Switch, load_knobs};
 
 use crate::args::Output;
 use crate::error::CliError;
@@ -38,7 +38,8 @@ async fn examine() -> Result<Vec<Line>, CliError> {
     let paths = Paths::from_env();
     let mut switch = Switch::open(paths.clone())?;
     let mut lines = Vec::new();
-    let invited = invitation(&paths, &mut switch).unwrap_or_else(|trouble| {
+    let files = node_files(load_knobs(&paths.etc_sonic)?.node_program);
+    let invited = invitation(&paths, &mut switch, files.program()).unwrap_or_else(|trouble| {
         lines.push(Line {
             check: "configuration".to_owned(),
             result: "missing",
@@ -49,7 +50,6 @@ async fn examine() -> Result<Vec<Line>, CliError> {
     });
     let host_name = host_name(&mut switch)
         .map_err(|trouble| CliError::Failed("reading the host name".to_owned(), trouble.to_string()))?;
-    let files = kubelet_files();
     let examined = Examined { invitation: invited.as_ref(), host_name: &host_name, files: &files };
     lines.extend(checks(&examined).await.into_iter().map(line));
     Ok(lines)

@@ -16,10 +16,11 @@ use serde_json::{Map, Value, json};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::address::ServerAddress;
+use crate::certificate::ClientCertificate;
 use crate::error::ClusterError;
 use crate::forms::{LabelKey, LabelValue, NodeName};
 use crate::https::{self, ANSWER_MAX, Answer, Ask};
-use crate::kubelet::{ClientCertificate, KubeletFiles};
+use crate::node_files::NodeFiles;
 use crate::objects::{Node, Object, PodSeen, RawPod};
 use crate::tls;
 
@@ -31,7 +32,7 @@ pub(crate) const LIST_MAX: usize = 16 << 20;
 pub struct Client {
     server: ServerAddress,
     node: NodeName,
-    files: KubeletFiles,
+    files: NodeFiles,
     config: Arc<Mutex<Option<Kept>>>,
 }
 
@@ -49,8 +50,8 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 impl Client {
     /// Speaks to this server as this node. Nothing is read or sent before the first question.
-    pub fn new(server: ServerAddress, node: NodeName, files: KubeletFiles) -> Self {
-        Self { server, node, files, config: Arc::default() }
+    pub fn new(server: ServerAddress, node: NodeName, files: impl Into<NodeFiles>) -> Self {
+        Self { server, node, files: files.into(), config: Arc::default() }
     }
 
     /// Whom it speaks to.
@@ -194,8 +195,9 @@ impl Client {
             doing: doing.to_owned(),
             status: 404,
             message: format!(
-                "there is no node {}; its kubelet makes it: systemctl restart kubelet",
-                self.node
+                "there is no node {}; its kubelet makes it: systemctl restart {}",
+                self.node,
+                self.files.unit()
             ),
         }
     }

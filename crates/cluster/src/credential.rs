@@ -11,6 +11,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::error::ClusterError;
 use crate::forms::FormError;
+use crate::k3s::K3sToken;
 use crate::tls::Identity;
 use crate::trust::Token;
 use crate::x509;
@@ -61,7 +62,7 @@ impl InvitationCertificate {
     }
 }
 
-fn read(pem: &str) -> Option<Identity> {
+pub(crate) fn read(pem: &str) -> Option<Identity> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     Some((chain.ok()?, PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()?))
 }
@@ -78,21 +79,23 @@ impl fmt::Debug for InvitationCertificate {
     }
 }
 
-/// One of the two.
+/// One of the three.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A token signs `cluster-info` too, so that the cluster can be told by it.
     Token(Token),
+    /// A token of k3s may say by itself of which cluster it is.
+    K3s(K3sToken),
     /// A certificate proves the switch to the cluster and nothing the other way round: the cluster is told by its pin.
     Certificate(InvitationCertificate),
 }
 
 impl Credential {
-    /// The token, if it is one.
+    /// The bootstrap token, if it is one that signs.
     pub fn token(&self) -> Option<&Token> {
         match self {
             Self::Token(token) => Some(token),
-            Self::Certificate(_) => None,
+            Self::K3s(_) | Self::Certificate(_) => None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(token) => write!(f, "token {token}"),
+            Self::K3s(token) => write!(f, "token {token}"),
             Self::Certificate(certificate) => write!(f, "{certificate}"),
         }
     }

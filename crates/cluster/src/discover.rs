@@ -21,7 +21,7 @@ use crate::address::ServerAddress;
 use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::https::{ANSWER_MAX, Answer, Ask, CALL_MAX, call, connect, within};
-use crate::trust::{CaCertificate, Invitation, Token, pin_of};
+use crate::trust::{CaCertificate, Invitation, Token, pins_told};
 use crate::{jws, kubeconfig, tls};
 
 /// Where every cluster that takes bootstrap tokens tells who it is.
@@ -48,20 +48,28 @@ pub(crate) struct Seen {
 
 pub(crate) async fn look(invitation: &Invitation) -> Result<Seen, ClusterError> {
     let server = &invitation.server;
-    if invitation.pin.is_none() && invitation.token().is_none() && !invitation.insecure {
+    if !invitation.tells_cluster() && !invitation.insecure {
         return Err(ClusterError::NoTrust { server: server.clone() });
     }
-    let config = tls::curious(server)?;
-    let (chain, answer) = within(server, CALL_MAX, async {
-        let connection = connect(server, config).await?;
-        let chain = connection.chain.clone();
-        let answer = connection.send(Ask::get(CLUSTER_INFO)).await?.whole(ANSWER_MAX).await?;
-        Ok((chain, answer))
-    })
-    .await?;
+    let (chain, answer) = look_at(server, CLUSTER_INFO).await?;
     let ca = authority(invitation, &chain, &answer);
     let ca = ca.and_then(|ca| tls::check_chain(server, &ca, &chain).map(|()| ca));
     Ok(Seen { ca, date: answer.date })
+}
+
+/// What a server that is not known yet presents of itself and shows to everybody. Nothing secret is sent.
+pub(crate) async fn look_at(
+    server: &ServerAddress,
+    path: &str,
+) -> Result<(Vec<CertificateDer<'static>>, Answer), ClusterError> {
+    let config = tls::curious(server)?;
+    within(server, CALL_MAX, async {
+        let connection = connect(server, config).await?;
+        let chain = connection.chain.clone();
+        let answer = connection.send(Ask::get(path)).await?.whole(ANSWER_MAX).await?;
+        Ok((chain, answer))
+    })
+    .await
 }
 
 /// The CA, by whatever the invitation has to know it by.
@@ -116,9 +124,7 @@ fn certificates(info: &ConfigMap) -> Vec<CertificateDer<'static>> {
 }
 
 fn pin_differs(server: &ServerAddress, shown: &[CertificateDer<'_>]) -> ClusterError {
-    let found: Vec<String> = shown.iter().filter_map(pin_of).take(3).map(|pin| pin.to_string()).collect();
-    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-    ClusterError::PinDiffers { server: server.clone(), found }
+    ClusterError::PinDiffers { server: server.clone(), found: pins_told(shown) }
 }
 
 fn check_signature(server: &ServerAddress, info: &ConfigMap, token: &Token) -> Result<(), ClusterError> {
@@ -174,11 +180,15 @@ pub async fn try_credential(
             certificate.check(SystemTime::now())?;
             certificate.identity()
         }
+        Credential::K3s(_) => {
+            let what = "a token of k3s, from a kubelet".to_owned();
+            return Err(ClusterError::Unauthorized { server: server.clone(), what });
+        }
     };
     let answer = call(server, tls::trusting(server, ca, identity)?, ask, ANSWER_MAX).await?;
     let shown = match credential {
         Credential::Token(token) => format!("token {}", token.id()),
-        Credential::Certificate(certificate) => certificate.to_string(),
+        other => other.to_string(),
     };
     let doing = "ask for a node's certificate";
     let review: Review = answer.object(server, doing, &shown)?;

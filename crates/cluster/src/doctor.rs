@@ -3,7 +3,7 @@
 //! It changes nothing. What rests on something that was found missing is not looked at, because it could only say the
 //! same again.
 
-use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::fmt::rfc2822;
@@ -12,21 +12,15 @@ use tokio::net::TcpStream;
 
 use crate::address::ServerAddress;
 use crate::client::Client;
-use crate::discover::{look, recognize, try_credential};
+use crate::credential::Credential;
+use crate::discover::recognize;
 use crate::error::{ClusterError, one_line};
 use crate::forms::NodeName;
 use crate::https::{CALL_MAX, within};
-use crate::kubelet::KubeletFiles;
+use crate::node_files::NodeFiles;
+use crate::program::Program;
 use crate::route::resolve;
 use crate::trust::{CaCertificate, Invitation};
-
-const KUBELET: &str = "/usr/bin/kubelet";
-const UNITS: [&str; 3] = [
-    "/etc/systemd/system/kubelet.service",
-    "/usr/lib/systemd/system/kubelet.service",
-    "/lib/systemd/system/kubelet.service",
-];
-const NO_KUBELET: &str = "install a SONiC image that was built with include_kubernetes=y";
 
 /// Clusters date their certificates back by five minutes, so that clocks may differ by so much.
 const CLOCK_MAX: SignedDuration = SignedDuration::from_mins(5);
@@ -81,12 +75,13 @@ pub struct Examined<'a> {
     /// The switch's host name.
     pub host_name: &'a str,
     /// Its files.
-    pub files: &'a KubeletFiles,
+    pub files: &'a NodeFiles,
 }
 
 /// Looks at all that a join needs.
 pub async fn checks(examined: &Examined<'_>) -> Vec<Check> {
-    let mut found = vec![program(examined.files), unit(examined.files)];
+    let files = examined.files;
+    let mut found = vec![program(files.about(), files.root()), unit(files.about(), files.root())];
     let node = NodeName::from_host_name(examined.host_name);
     found.push(match &node {
         Ok(node) => Check::good("node name", node.as_str()),
@@ -102,46 +97,48 @@ pub async fn checks(examined: &Examined<'_>) -> Vec<Check> {
         return found;
     };
     found.push(Check::good("server", invitation.server.to_string()));
-    let ca = cluster(invitation, examined.files, &mut found).await;
+    let ca = cluster(invitation, files, &mut found).await;
     let Ok(node) = node else { return found };
-    let certified = credentials(examined.files, invitation, &node, &mut found);
+    let certified = credentials(files, invitation, &node, &mut found);
     if let Some(ca) = ca {
         if let Some(credential) = &invitation.credential {
-            let name = if credential.token().is_some() { "token" } else { "client certificate" };
-            found.push(match try_credential(&invitation.server, &ca, credential).await {
+            let is_certificate = matches!(credential, Credential::Certificate(_));
+            let name = if is_certificate { "client certificate" } else { "token" };
+            found.push(match files.try_credential(&invitation.server, &ca, credential).await {
                 Ok(()) => Check::good(name, format!("{credential} is accepted")),
                 // A switch that has its certificate does not need it.
                 Err(error) if certified => Check { verdict: Verdict::Warning, ..Check::bad(name, error) },
                 Err(error) => Check::bad(name, error),
             });
         }
-        if certified && examined.files.joined_to().is_some() {
-            found.push(joined(&Client::new(invitation.server.clone(), node, examined.files.clone())).await);
+        if certified && files.joined_to().is_some() {
+            let client = Client::new(invitation.server.clone(), node, files.clone());
+            found.push(joined(&client, files.unit()).await);
         }
     }
     found
 }
 
-fn program(files: &KubeletFiles) -> Check {
-    let is_program = std::fs::metadata(files.path(KUBELET))
-        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    if is_program {
-        return Check::good("kubelet", KUBELET);
+fn program(about: &Program, root: &Path) -> Check {
+    if let Some(program) = about.found(root) {
+        return Check::good(about.name, program);
     }
-    Check::of("kubelet", Verdict::Bad, format!("there is no program {KUBELET}"), NO_KUBELET)
+    let found = format!("there is no program {}", about.programs.join(" or "));
+    Check::of(about.name, Verdict::Bad, found, about.remedy)
 }
 
-fn unit(files: &KubeletFiles) -> Check {
-    match UNITS.into_iter().find(|unit| files.path(unit).is_file()) {
-        Some(unit) => Check::good("kubelet's unit", unit),
-        None => Check::of("kubelet's unit", Verdict::Bad, "there is no kubelet.service", NO_KUBELET),
+fn unit(about: &Program, root: &Path) -> Check {
+    const NAME: &str = "its unit";
+    match about.unit_found(root) {
+        Some(unit) => Check::good(NAME, unit),
+        None => Check::of(NAME, Verdict::Bad, format!("there is no {}", about.unit), about.remedy),
     }
 }
 
 /// From the name's resolution to the verified CA. None if it did not come so far.
 async fn cluster(
     invitation: &Invitation,
-    files: &KubeletFiles,
+    files: &NodeFiles,
     found: &mut Vec<Check>,
 ) -> Option<CaCertificate> {
     let server = &invitation.server;
@@ -163,8 +160,7 @@ async fn cluster(
         }
     }
     let known = files.ca().ok().flatten().filter(|ca| invitation.allows(ca));
-    if invitation.pin.is_none()
-        && invitation.token().is_none()
+    if !invitation.tells_cluster()
         && let Some(ca) = known
     {
         let recognized = recognize(server, &ca).await;
@@ -174,7 +170,7 @@ async fn cluster(
         });
         return recognized.is_ok().then_some(ca);
     }
-    let seen = match look(invitation).await {
+    let seen = match files.look(invitation).await {
         Ok(seen) => seen,
         Err(error) => {
             found.push(Check::bad("cluster", error));
@@ -220,10 +216,11 @@ async fn reach(server: &ServerAddress) -> Result<String, ClusterError> {
 }
 
 fn trusted(invitation: &Invitation, pins: &str) -> Check {
-    let by = match (&invitation.pin, invitation.token()) {
+    let by = match (&invitation.pin, &invitation.credential) {
         (Some(_), _) => "known by its pin",
-        (None, Some(_)) => "known by the token's signature",
-        (None, None) => {
+        (None, Some(Credential::Token(_))) => "known by the token's signature",
+        (None, Some(Credential::K3s(token))) if token.names_cluster() => "known by the hash in its token",
+        (None, _) => {
             let found = format!("its CA {pins} was taken as presented, because insecure is set");
             let remedy = "give the pin or a token, then: config kubernetes server insecure off";
             return Check::of("cluster", Verdict::Warning, found, remedy);
@@ -249,12 +246,7 @@ fn clock(date: &str, now: Timestamp) -> Option<Check> {
 }
 
 /// True if the switch has a certificate of this node that is still good.
-fn credentials(
-    files: &KubeletFiles,
-    invitation: &Invitation,
-    node: &NodeName,
-    found: &mut Vec<Check>,
-) -> bool {
+fn credentials(files: &NodeFiles, invitation: &Invitation, node: &NodeName, found: &mut Vec<Check>) -> bool {
     const NAME: &str = "credentials";
     let Some(certificate) = files.client_certificate() else {
         found.push(match &invitation.credential {
@@ -279,20 +271,25 @@ fn credentials(
         found.push(Check { verdict, ..Check::bad(NAME, error) });
         return false;
     }
-    found.push(expiry(NAME, node, Timestamp::try_from(certificate.not_after).unwrap_or(Timestamp::MAX)));
+    found.push(expiry(
+        NAME,
+        files,
+        node,
+        Timestamp::try_from(certificate.not_after).unwrap_or(Timestamp::MAX),
+    ));
     true
 }
 
-fn expiry(name: &'static str, node: &NodeName, end: Timestamp) -> Check {
+fn expiry(name: &'static str, files: &NodeFiles, node: &NodeName, end: Timestamp) -> Check {
     let found = format!("a certificate of node {node} until {end}");
     if end.duration_since(Timestamp::now()) > EXPIRES_SOON {
         return Check::good(name, found);
     }
-    let remedy = "the kubelet should have renewed it; see: journalctl --unit kubelet";
-    Check::of(name, Verdict::Warning, found, remedy)
+    let remedy = format!("it should have been renewed; see: journalctl --unit {}", files.unit());
+    Check::of(name, Verdict::Warning, found, &remedy)
 }
 
-async fn joined(client: &Client) -> Check {
+async fn joined(client: &Client, unit: &str) -> Check {
     const NAME: &str = "node";
     match client.node().await {
         Ok(Some(node)) if node.ready => Check::good(NAME, "is Ready"),
@@ -300,13 +297,13 @@ async fn joined(client: &Client) -> Check {
             NAME,
             Verdict::Warning,
             format!("is not Ready ({})", one_line(&node.ready_reason)),
-            "see: journalctl --unit kubelet",
+            &format!("see: journalctl --unit {unit}"),
         ),
         Ok(None) => Check::of(
             NAME,
             Verdict::Warning,
             "the cluster has no Node of this name",
-            "restart the kubelet, which makes it: systemctl restart kubelet",
+            &format!("its kubelet makes it when it starts: systemctl restart {unit}"),
         ),
         Err(error) => Check::bad(NAME, error),
     }
@@ -314,6 +311,8 @@ async fn joined(client: &Client) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use switchyard_core::NodeProgram;
+
     use super::*;
 
     #[test]
@@ -329,12 +328,14 @@ mod tests {
     #[tokio::test]
     async fn a_switch_without_anything_is_told_all_that_is_missing() {
         let root = tempfile::tempdir().unwrap();
-        let files = KubeletFiles::below(root.path());
-        let found = checks(&Examined { invitation: None, host_name: "sw_1", files: &files }).await;
-        let bad: Vec<&str> =
-            found.iter().filter(|check| check.verdict == Verdict::Bad).map(|check| check.name).collect();
-        assert_eq!(bad, ["kubelet", "kubelet's unit", "node name", "server"]);
-        let told = |check: &Check| check.remedy.is_some() || check.found.contains("config hostname");
-        assert!(found.iter().all(told), "{found:?}");
+        for (preferred, name) in [(NodeProgram::Kubelet, "kubelet"), (NodeProgram::K3s, "k3s")] {
+            let files = NodeFiles::installed(root.path(), preferred);
+            let found = checks(&Examined { invitation: None, host_name: "sw_1", files: &files }).await;
+            let bad: Vec<&str> =
+                found.iter().filter(|check| check.verdict == Verdict::Bad).map(|check| check.name).collect();
+            assert_eq!(bad, [name, "its unit", "node name", "server"]);
+            let told = |check: &Check| check.remedy.is_some() || check.found.contains("config hostname");
+            assert!(found.iter().all(told), "{found:?}");
+        }
     }
 }

@@ -113,6 +113,56 @@ pub enum ClusterError {
         /// The pins of what it presents.
         found: String,
     },
+    /// The token does not say of which cluster it is, and nothing else does.
+    #[error(
+        "the token does not tell whether {server} is the right cluster, so it is not sent: give the full one (K10…, \
+         from the server's file /var/lib/rancher/k3s/server/node-token) with: config kubernetes server token, or the \
+         pin of a CA of one certificate"
+    )]
+    TokenNamesNoCluster {
+        /// Which server.
+        server: ServerAddress,
+    },
+    /// The cluster's CA is another one than the token says.
+    #[error(
+        "the CA of {server} has another hash ({found}) than its token says: is this the right cluster, is the token \
+         of it? Set it anew with: config kubernetes server token"
+    )]
+    TokenHashDiffers {
+        /// Which server.
+        server: ServerAddress,
+        /// The hash of what it presents.
+        found: String,
+    },
+    /// k3s does not join so.
+    #[error("k3s joins {server} with a token of k3s and nothing else: config kubernetes server token")]
+    WantsK3sToken {
+        /// Which server.
+        server: ServerAddress,
+    },
+    /// Another kind of cluster.
+    #[error(
+        "{server} is no k3s server ({found}), and this switch runs k3s, which joins no other; check: show kubernetes \
+         server config"
+    )]
+    NotK3s {
+        /// Which server.
+        server: ServerAddress,
+        /// What it seems to be.
+        found: String,
+    },
+    /// The cluster knows a node of this name by another password.
+    #[error(
+        "{server} knows another node {node}, by another password: two switches of one name, or one that was set up \
+         anew; if it is this one: kubectl delete node {node}, and if that does not do, kubectl --namespace kube-system \
+         delete secret {node}.node-password.k3s"
+    )]
+    NodePasswordRefused {
+        /// Which server.
+        server: ServerAddress,
+        /// Which node.
+        node: NodeName,
+    },
     /// The cluster does not tell who it is.
     #[error(
         "{server} does not show its cluster-info ({status}), from which a switch takes the cluster's CA: apply \
@@ -237,6 +287,11 @@ impl ClusterError {
             Self::ServerExpired { .. } => "ServerCertificateExpired",
             Self::NoTrust { .. } => "NothingToTrust",
             Self::PinDiffers { .. } => "PinDiffers",
+            Self::TokenNamesNoCluster { .. } => "TokenNamesNoCluster",
+            Self::TokenHashDiffers { .. } => "TokenHashDiffers",
+            Self::WantsK3sToken { .. } => "WantsK3sToken",
+            Self::NotK3s { .. } => "NotK3s",
+            Self::NodePasswordRefused { .. } => "NodePasswordRefused",
             Self::NoClusterInfo { .. } => "NoClusterInfo",
             Self::TokenUnknown { .. } => "TokenUnknown",
             Self::SignatureWrong { .. } => "TokenSignatureWrong",

@@ -46,15 +46,17 @@ pub(crate) struct Ask {
     pub(crate) body: Option<(&'static str, Vec<u8>)>,
     /// The value of the header `Authorization`, marked as not to be shown.
     pub(crate) authorization: Option<HeaderValue>,
+    /// Others.
+    pub(crate) headers: Vec<(&'static str, HeaderValue)>,
 }
 
 impl Ask {
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, authorization: None }
+        Self { method: Method::GET, path: path.into(), body: None, authorization: None, headers: Vec::new() }
     }
 
     pub(crate) fn send(method: Method, path: impl Into<String>, kind: &'static str, body: Vec<u8>) -> Self {
-        Self { method, path: path.into(), body: Some((kind, body)), authorization: None }
+        Self { method, body: Some((kind, body)), ..Self::get(path) }
     }
 }
 
@@ -205,6 +207,9 @@ impl Connection {
             .header(header::USER_AGENT, concat!("switchyard/", env!("CARGO_PKG_VERSION")));
         if let Some(secret) = ask.authorization {
             request = request.header(header::AUTHORIZATION, secret);
+        }
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
         }
         let mut body = Bytes::new();
         if let Some((kind, content)) = ask.body {

@@ -5,21 +5,27 @@
 //! What must outlive the SONiC image is kept a second time on /host (`credentials`).
 
 mod credentials;
-mod place;
 mod texts;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-pub use credentials::ClientCertificate;
-use place::Readers;
-
 use crate::address::ServerAddress;
+use crate::certificate::why_no_credentials;
 use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::{FormError, NodeName};
 use crate::kubeconfig::{self, User};
+use crate::place::{self, Readers};
+use crate::program::Program;
 use crate::trust::{CaCertificate, Token};
+
+pub(crate) const PROGRAM: Program = Program {
+    name: "kubelet",
+    unit: "kubelet.service",
+    programs: &["/usr/bin/kubelet"],
+    remedy: "install a SONiC image that was built with include_kubernetes=y",
+};
 
 const CA: &str = "/etc/kubernetes/ca.crt";
 const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
@@ -31,7 +37,6 @@ const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 /// Is there from before the first change until the kubelet was started with all of them. Gone after a boot, which starts
 /// everything with what there is.
 const JOINING: &str = "/run/switchyard/kubelet-joining";
-const SAVED: &str = "/host/switchyard/kubernetes";
 const STATIC_PODS: &str = "/host/switchyard/kubernetes/manifests";
 /// Where the kubelet finds the client certificate with which it asks for its own.
 const INVITATION: &str = "/host/switchyard/kubernetes/client.pem";
@@ -114,6 +119,10 @@ impl KubeletFiles {
         Self { root: root.into() }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The place of a file of the switch.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
@@ -131,8 +140,9 @@ impl KubeletFiles {
         settings: &Settings<'_>,
     ) -> Result<Changed, ClusterError> {
         let usable = self.usable_certificate(ca, settings.node);
+        let credential = credential.filter(|credential| !matches!(credential, Credential::K3s(_)));
         if !usable && credential.is_none() {
-            return Err(self.why_no_credentials(settings.node));
+            return Err(why_no_credentials(self.client_certificate().as_ref(), settings.node));
         }
         // What a join that was cut short changed, and told neither systemd nor the kubelet, is still to be told: without
         // its drop-in the kubelet would run alone, with its ports open to everybody.
@@ -148,7 +158,7 @@ impl KubeletFiles {
         changed.files |= match credential {
             Some(Credential::Token(token)) => self.write_bootstrap(server, &User::Token(token))?,
             Some(Credential::Certificate(_)) => self.write_bootstrap(server, &User::saved_certificate())?,
-            None => place::remove(&self.path(BOOTSTRAP))?,
+            Some(Credential::K3s(_)) | None => place::remove(&self.path(BOOTSTRAP))?,
         };
         if usable {
             changed.files |= self.write_kubeconfig(server)?;
@@ -181,7 +191,7 @@ impl KubeletFiles {
     }
 
     /// The kubelet was started with all that the last join has written.
-    pub fn kubelet_knows(&self) -> Result<(), ClusterError> {
+    pub(crate) fn started(&self) -> Result<(), ClusterError> {
         place::remove(&self.path(JOINING)).map(drop)
     }
 
@@ -222,7 +232,7 @@ impl KubeletFiles {
         Ok(Changed { unit: false, files })
     }
 
-    /// Takes away what makes the switch a node: credentials, saved ones too, and what we wrote. SONiC's own files stay.
+    /// Takes away what makes the switch a node: its credentials, the saved copies too, and what we wrote. SONiC's own files stay.
     pub fn forget(&self) -> Result<Changed, ClusterError> {
         let mut files = self.forget_identity()?;
         for path in [BOOTSTRAP, CA] {

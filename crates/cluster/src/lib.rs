@@ -1,11 +1,12 @@
 //! All that a switch says to a Kubernetes cluster and to the kubelet of its own.
 //!
-//! Finding out whom to trust, the kubelet's files, the switch's own Node and the pods on it. It observes and acts; who may
+//! Finding out whom to trust, the kubelet's files or k3s's, the switch's own Node and the pods on it. It observes and acts; who may
 //! run is `core`'s to say. Holds always: a secret goes to a verified server only, and is in no text that is shown; every
 //! answer is bounded in time and in size; nothing is taken from where a server redirects to.
 
 mod address;
 mod backoff;
+mod certificate;
 mod client;
 mod credential;
 mod discover;
@@ -15,10 +16,15 @@ mod forms;
 mod https;
 mod identity;
 mod jws;
+mod k3s;
 mod kubeconfig;
 mod kubelet;
+mod node_files;
 mod objects;
+mod place;
+mod program;
 mod route;
+mod saved;
 mod tls;
 mod trust;
 mod watch;
@@ -26,14 +32,18 @@ mod x509;
 
 pub use address::ServerAddress;
 pub use backoff::{Backoff, random};
+pub use certificate::ClientCertificate;
 pub use client::{Client, PodCondition, PodName};
 pub use credential::{Credential, InvitationCertificate};
 pub use discover::{discover, recognize, try_credential};
 pub use error::ClusterError;
 pub use forms::{FormError, LabelKey, LabelValue, NodeName, label_value};
 pub use identity::{SwitchFacts, identity_labels};
-pub use kubelet::{CgroupDriver, Changed, ClientCertificate, KubeletFiles, Settings};
+pub use k3s::{K3sFiles, K3sToken};
+pub use kubelet::{CgroupDriver, Changed, KubeletFiles, Settings};
+pub use node_files::NodeFiles;
 pub use objects::{ContainerSeen, Exit, Node, PodSeen, Taint, WaitingSeen};
 pub use route::local_address_towards;
+pub use saved::SavedCredential;
 pub use trust::{CaCertificate, Invitation, Token};
 pub use watch::OwnEvent;

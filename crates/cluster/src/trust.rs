@@ -73,6 +73,13 @@ pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<CaPin> {
     Some(CaPin::of_sha256(hash.as_ref().try_into().ok()?))
 }
 
+/// The pins of some certificates, for people.
+pub(crate) fn pins_told(certificates: &[CertificateDer<'_>]) -> String {
+    let pins: Vec<String> =
+        certificates.iter().filter_map(pin_of).take(3).map(|pin| pin.to_string()).collect();
+    if pins.is_empty() { "none".to_owned() } else { pins.join(", ") }
+}
+
 /// How a switch was told to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitation {
@@ -87,9 +94,19 @@ pub struct Invitation {
 }
 
 impl Invitation {
-    /// The token, if that is what it came with.
+    /// The bootstrap token, if that is what it came with.
     pub fn token(&self) -> Option<&Token> {
         self.credential.as_ref().and_then(Credential::token)
+    }
+
+    /// Whether there is anything in it by which the cluster can be told from others.
+    pub(crate) fn tells_cluster(&self) -> bool {
+        let by_credential = match &self.credential {
+            Some(Credential::Token(_)) => true,
+            Some(Credential::K3s(token)) => token.names_cluster(),
+            Some(Credential::Certificate(_)) | None => false,
+        };
+        self.pin.is_some() || by_credential
     }
 
     /// Whether this may be the CA of the cluster that is meant: a pin names it, or none is given.
@@ -113,7 +130,7 @@ impl CaCertificate {
     }
 
     /// Takes certificates, if they are some and each can be read.
-    fn from_der(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
+    pub(crate) fn from_der(certificates: Vec<CertificateDer<'static>>) -> Option<Self> {
         let count_is_right = (1..=AUTHORITIES_MAX).contains(&certificates.len());
         let readable = certificates.iter().all(|certificate| x509::public_key(certificate).is_some());
         (count_is_right && readable).then_some(Self(certificates))
@@ -125,6 +142,10 @@ impl CaCertificate {
     pub(crate) fn pinned(candidates: &[CertificateDer<'_>], pin: &CaPin) -> Option<Self> {
         let named = candidates.iter().filter(|certificate| pin_of(certificate).as_ref() == Some(pin));
         Self::from_der(named.map(|certificate| certificate.clone().into_owned()).collect())
+    }
+
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
     }
 
     /// The same as PEM text.

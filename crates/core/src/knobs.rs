@@ -2,6 +2,36 @@
 
 use std::time::Duration;
 
+/// The program that makes a switch a node of a cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NodeProgram {
+    /// The one that SONiC ships.
+    #[default]
+    Kubelet,
+    /// `k3s agent`, which has a kubelet in it.
+    K3s,
+}
+
+/// Which of them are on the switch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// The kubelet is.
+    pub kubelet: bool,
+    /// k3s is.
+    pub k3s: bool,
+}
+
+impl NodeProgram {
+    /// The one that counts: the preferred one, unless only the other is there.
+    pub fn choose(preferred: Self, installed: Installed) -> Self {
+        match installed {
+            Installed { kubelet: true, k3s: false } => Self::Kubelet,
+            Installed { kubelet: false, k3s: true } => Self::K3s,
+            Installed { .. } => preferred,
+        }
+    }
+}
+
 /// Read once from `/etc/sonic/remote_ctr.config.json`, beside SONiC's own keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Knobs {
@@ -39,6 +69,8 @@ pub struct Knobs {
     pub retry_labels: Duration,
     /// `use_k8s_as_http_proxy`: whether Docker is led to its registry through the Kubernetes server.
     pub proxy_by_server: bool,
+    /// `node_program`: which of `kubelet` and `k3s` makes the switch a node where both are installed.
+    pub node_program: NodeProgram,
 }
 
 impl Knobs {
@@ -68,6 +100,22 @@ impl Default for Knobs {
             retry_join: Duration::from_secs(10),
             retry_labels: Duration::from_secs(2),
             proxy_by_server: false,
+            node_program: NodeProgram::Kubelet,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_counts_and_where_both_are_the_operator_s_word() {
+        use NodeProgram::{K3s, Kubelet};
+        for preferred in [Kubelet, K3s] {
+            let chosen = |kubelet, k3s| NodeProgram::choose(preferred, Installed { kubelet, k3s });
+            assert_eq!((chosen(true, false), chosen(false, true)), (Kubelet, K3s));
+            assert_eq!((chosen(true, true), chosen(false, false)), (preferred, preferred));
         }
     }
 }

@@ -30,7 +30,7 @@ pub use agent::{AgentStep, AgentView, Phase, Unit, reconcile, speaks_for_label, 
 pub use care::{Care, Health, PodTime, care, frozen};
 pub use image::{Digest, Image, ImageId, ImageName, Made, Repository, Tag};
 pub use instance::{Instance, ResolveError, Scope, instances_of, resolve};
-pub use knobs::Knobs;
+pub use knobs::{Installed, Knobs, NodeProgram};
 pub use knock::{Answer, Asking, Side, ask};
 pub use leave::leave;
 pub use name::{AsicId, ContainerId, FeatureName, NameError, Version};

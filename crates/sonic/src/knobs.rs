@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde_json::Value;
-use switchyard_core::Knobs;
+use switchyard_core::{Knobs, NodeProgram};
 
 use crate::{SonicError, dbconfig::read_json, rows::parse_bool};
 
@@ -48,6 +48,14 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
             _ => Err(broken(format!("{key} is {value}, allowed is \"y\" or \"n\""))),
         },
     };
+    let node_program = match keys.get("node_program").map(|value| (value, value.as_str())) {
+        None => default.node_program,
+        Some((_, Some("kubelet"))) => NodeProgram::Kubelet,
+        Some((_, Some("k3s"))) => NodeProgram::K3s,
+        Some((value, _)) => {
+            return Err(broken(format!("node_program is {value}, allowed is \"kubelet\" or \"k3s\"")));
+        }
+    };
     Ok(Knobs {
         revert_to_local: seconds("revert_to_local_on_wait_seconds", 0, default.revert_to_local)?,
         // Zero would be a loop that never rests.
@@ -63,6 +71,7 @@ pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
         retry_join: seconds("retry_join_interval_seconds", 1, default.retry_join)?,
         retry_labels: seconds("retry_labels_update_seconds", 1, default.retry_labels)?,
         proxy_by_server: switch("use_k8s_as_http_proxy", default.proxy_by_server)?,
+        node_program,
     })
 }
 
@@ -91,6 +100,9 @@ mod tests {
             assert_eq!(knobs.proxy_by_server, proxy, "{word}");
         }
         assert!(with(r#"{"use_k8s_as_http_proxy": "maybe"}"#).is_err());
+        assert_eq!(with(r#"{"node_program": "k3s"}"#).unwrap().node_program, NodeProgram::K3s);
+        let error = with(r#"{"node_program": "k8s"}"#).unwrap_err();
+        assert!(error.contains("allowed is \"kubelet\" or \"k3s\""), "{error}");
         let error = with(r#"{"failures_until_blocked": 0}"#).unwrap_err();
         assert!(error.contains("failures_until_blocked is 0"), "{error}");
     }

@@ -103,6 +103,13 @@ pub(super) fn server(site: &Site) -> String {
     format!("https://{}:{}", site.address(), site.port(Port::ApiServer))
 }
 
+/// Makes a node's certificate, if it is missing, and gives its file's name.
+pub(super) fn node(site: &Site, node: &str) -> Result<String> {
+    let name = format!("node-{node}");
+    signed(site, &name, &format!("/O=system:nodes/CN=system:node:{node}"), &["extendedKeyUsage=clientAuth"])?;
+    Ok(name)
+}
+
 fn signed(site: &Site, name: &str, subject: &str, extensions: &[&str]) -> Result<()> {
     if site.path(&format!("pki/{name}.crt")).exists() {
         return Ok(());

@@ -10,6 +10,8 @@ mod failures;
 mod identity;
 mod idle;
 mod joining;
+mod k3s;
+mod k3s_server;
 mod leaving;
 mod member;
 mod moves;
@@ -65,6 +67,7 @@ pub(super) fn all() -> Vec<Scenario> {
         BY_HAND,
         joining::SCENARIOS,
         alone::SCENARIOS,
+        k3s::SCENARIOS,
         leaving::SCENARIOS,
         bad_servers::SCENARIOS,
         moves::SCENARIOS,

@@ -20,21 +20,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use switchyard_cluster::{Backoff, Invitation, KubeletFiles, NodeName, ServerAddress, random};
+use switchyard_cluster::{Backoff, Invitation, NodeFiles, NodeName, ServerAddress, random};
 use switchyard_core::{ContainerId, Knobs, Reason};
 use switchyard_host::clock;
 use switchyard_sonic::{Paths, ServerStatus, Switch, Units};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
+use tracing::info;
 
 use super::{Message, Queue};
-use crate::invitation::{host_name, invitation, kubelet_files};
+use crate::invitation::{host_name, invitation, node_files};
 use crate::world::{Trouble, trouble};
 use alone::Manifests;
 use proxy::Proxy;
 use why::{Told, Why};
 
-const KUBELET: &str = "kubelet.service";
 /// How often the server is asked whether it answers when it has nothing to tell. With it `connected` is never older.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// A switch that has been up for longer than this has not just got its power back with its whole rack.
@@ -82,12 +82,14 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
     let (kept_out, reasons) = mpsc::unbounded_channel();
     let (paths, knobs, queue, shared) = (paths.clone(), knobs.clone(), queue.clone(), leaving.clone());
     let proxy = knobs.proxy_by_server.then(Proxy::of_switch);
+    let files = node_files(knobs.node_program);
     tokio::spawn(async move {
         if gone.wait_for(|go| *go).await.is_err() {
             return;
         }
         let side = Side {
-            files: kubelet_files(),
+            manifests: Manifests::of(&files),
+            files,
             paths,
             knobs,
             queue,
@@ -98,7 +100,6 @@ pub(crate) fn begin(paths: &Paths, knobs: &Knobs, queue: &Queue, told: watch::Re
             wish: Ok(Wish::None),
             told_why: Told::default(),
             left_behind: None,
-            manifests: Manifests::of(&kubelet_files()),
             proxy,
         };
         side.run().await;
@@ -118,7 +119,7 @@ enum Wish {
 }
 
 struct Side {
-    files: KubeletFiles,
+    files: NodeFiles,
     paths: Paths,
     knobs: Knobs,
     queue: Queue,
@@ -145,6 +146,11 @@ impl Side {
         self.wait_after_boot().await;
         loop {
             self.told.borrow_and_update();
+            if let Err(why) = self.choose_program().await {
+                self.say(None, false, Some(why.into())).await;
+                self.rest(Some(RETRY)).await;
+                continue;
+            }
             let wish = self.wish();
             if wish != self.wish {
                 self.told_why.forget();
@@ -180,6 +186,20 @@ impl Side {
         }
     }
 
+    /// What is installed may have changed. The other program's membership ends first: of the two one makes the node.
+    async fn choose_program(&mut self) -> Result<(), Trouble> {
+        self.files = node_files(self.knobs.node_program);
+        let other = self.files.other();
+        if !other.are_ours() {
+            return Ok(());
+        }
+        info!("leaving the cluster with {}: this switch runs {} now", other.unit(), self.files.unit());
+        let chosen = std::mem::replace(&mut self.files, other);
+        let left = self.leave_keeping_invitation().await;
+        self.files = chosen;
+        left
+    }
+
     /// A rack that gets its power back does not come all at once.
     async fn wait_after_boot(&mut self) {
         if clock::boottime() < BOOTING && self.files.joined_to().is_none() {
@@ -211,7 +231,7 @@ impl Side {
         if !switch.config_initialized().map_err(trouble)? {
             return Err(Trouble("the switch has not loaded its configuration yet".to_owned()));
         }
-        match invitation(&self.paths, &mut switch)? {
+        match invitation(&self.paths, &mut switch, self.files.program())? {
             Some(invitation) => Ok(Wish::Join(invitation, node_name(&mut switch)?)),
             None if self.files.has_static_pods() => Ok(Wish::Alone(node_name(&mut switch)?)),
             None => Ok(Wish::None),
@@ -262,7 +282,7 @@ impl Side {
 
     /// No pod comes or goes while the data plane lives on by itself.
     async fn sit_out_reboot(&mut self, server: Option<&ServerAddress>, why: &str) -> Result<(), Trouble> {
-        systemd().await?.stop(KUBELET).await.map_err(trouble)?;
+        systemd().await?.stop(self.files.unit()).await.map_err(trouble)?;
         self.say(server, false, Some(why.to_owned().into())).await;
         while self.rebooting()? {
             self.rest(Some(HEARTBEAT)).await;

@@ -4,7 +4,7 @@
 use switchyard_core::CaPin;
 use switchyard_sonic::{Credentials, Label, Paths, ServerHost, Switch, parse_port};
 
-use switchyard_agent::kubelet_files;
+use switchyard_agent::saved_credential;
 use switchyard_cluster::Credential;
 
 use super::args::{CertificateSource, KubernetesVerb, LabelVerb, ServerVerb, TokenSource};
@@ -56,18 +56,18 @@ fn set_token(source: &TokenSource) -> Result<(), Stop> {
         credentials.remove_token()?;
     } else {
         credentials.set_token(&token::read(source)?)?;
-        kubelet_files().forget_certificate().map_err(|error| Stop::refused(&error))?;
+        saved_credential().forget_certificate().map_err(|error| Stop::refused(&error))?;
     }
     tell_agent()
 }
 
 fn set_certificate(source: &CertificateSource) -> Result<(), Stop> {
-    let files = kubelet_files();
+    let saved = saved_credential();
     match &source.certificate {
-        None => files.forget_certificate().map(drop),
+        None => saved.forget_certificate().map(drop),
         Some(certificate) => {
             let certificate = token::read_certificate(certificate, source.key.as_deref())?;
-            files.save_credential(&Credential::Certificate(certificate))
+            saved.save(&Credential::Certificate(certificate))
         }
     }
     .map_err(|error| Stop::refused(&error))?;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use switchyard_agent::kubelet_files;
+use switchyard_agent::node_files;
 use switchyard_core::{Instance, Scope, instances_of};
 use switchyard_engine::{Engine, SOCKET};
-use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names};
+use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names, load_knobs};
 use tokio::time::{Instant, timeout_at};
 
 use super::kubernetes::set;
@@ -46,7 +46,7 @@ pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     set("disable", "True")?;
     switch.announce_server()?;
     // The row is empty after a boot, until the agent has looked at the files.
-    let files = kubelet_files();
+    let files = node_files(load_knobs(&switch.paths().etc_sonic)?.node_program);
     let has_left = move |status: &ServerStatus| {
         // A kubelet that runs static pods is set up by us, and belongs to nobody.
         let none = files.joined_to().is_none() && (!files.are_ours() || files.has_static_pods());

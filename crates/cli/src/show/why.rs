@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use switchyard_agent::kubelet_files;
+use switchyard_agent::saved_credential;
 use switchyard_core::{
     Answer, Asking, CurrentOwner, FeatureName, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner,
     Side, Version, View, Waiting, ask, start, wait,
@@ -123,7 +123,7 @@ fn token(credentials: &Credentials) -> &'static str {
 
 /// Whom the client certificate names, with which a node's own is asked for.
 fn client_certificate() -> String {
-    match kubelet_files().saved_certificate() {
+    match saved_credential().certificate() {
         Ok(Some(certificate)) => match certificate.check(SystemTime::now()) {
             Ok(()) => certificate.name().to_owned(),
             Err(_) => format!("{}, expired", certificate.name()),

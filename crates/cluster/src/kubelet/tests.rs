@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
+use switchyard_core::NodeProgram;
+
 use super::*;
-use crate::InvitationCertificate;
+use crate::{InvitationCertificate, SavedCredential, Token};
 
 struct Switch {
     files: KubeletFiles,
@@ -67,10 +69,14 @@ impl Switch {
         Settings { node: &self.node, address: Some(address), cgroup_driver: CgroupDriver::Systemd }
     }
 
+    fn saved(&self) -> SavedCredential {
+        SavedCredential::below(self.root.path())
+    }
+
     /// A join that comes to its end.
     fn join(&self, cluster: &Cluster, token: Option<&Credential>) -> Result<Changed, ClusterError> {
         let changed = self.begin_join(cluster, token)?;
-        self.files.kubelet_knows()?;
+        self.files.started()?;
         Ok(changed)
     }
 
@@ -127,12 +133,12 @@ impl Switch {
 #[test]
 fn a_client_certificate_takes_the_place_of_a_token_and_the_kubelet_reads_it_from_where_it_is_kept() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
-    switch.files.save_credential(&token()).unwrap();
+    switch.saved().save(&token()).unwrap();
     let pem = cluster.certificate("whoever", in_hours(1));
     let certificate = Credential::Certificate(InvitationCertificate::parse(&pem).unwrap());
-    switch.files.save_credential(&certificate).unwrap();
+    switch.saved().save(&certificate).unwrap();
     assert_eq!(
-        switch.files.saved_credential().unwrap(),
+        switch.saved().read(NodeProgram::Kubelet).unwrap(),
         Some(certificate.clone()),
         "not the token before it"
     );
@@ -155,11 +161,8 @@ fn a_client_certificate_takes_the_place_of_a_token_and_the_kubelet_reads_it_from
         bootstrap()
     );
 
-    switch.files.save_credential(&token()).unwrap();
-    assert_eq!(switch.files.saved_credential().unwrap(), Some(token()));
-    switch.files.save_credential(&certificate).unwrap();
-    switch.files.forget().unwrap();
-    assert_eq!(switch.files.saved_credential().unwrap(), None, "leaving forgets it too");
+    switch.saved().save(&token()).unwrap();
+    assert_eq!(switch.saved().read(NodeProgram::Kubelet).unwrap(), Some(token()));
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn a_kubelet_without_a_cluster_runs_the_manifests_on_host_and_has_no_port() {
 
     let settings = Settings { address: None, ..switch.settings() };
     assert!(switch.files.write_alone(&settings).unwrap().any());
-    switch.files.kubelet_knows().unwrap();
+    switch.files.started().unwrap();
     assert!(!switch.files.write_alone(&settings).unwrap().files, "written once");
     let configuration = switch.read("var/lib/kubelet/config.yaml");
     for line in
@@ -222,7 +225,7 @@ fn what_a_join_that_was_cut_short_has_changed_is_still_to_be_told() {
         again.unit,
         "systemd may not have read its units anew: the kubelet would run without its drop-in"
     );
-    switch.files.kubelet_knows().unwrap();
+    switch.files.started().unwrap();
     assert!(!switch.join(&cluster, Some(&token())).unwrap().any());
 }
 
@@ -231,13 +234,13 @@ fn what_a_join_that_was_cut_short_has_changed_is_still_to_be_told() {
 fn the_token_is_in_one_file_that_root_alone_reads() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
     switch.join(&cluster, Some(&token())).unwrap();
-    switch.files.save_credential(&token()).unwrap();
+    switch.saved().save(&token()).unwrap();
     let with_secret = |name: &&String| switch.read(name).contains("0123456789abcdef");
     let found: Vec<String> = switch.all().iter().filter(with_secret).cloned().collect();
     assert_eq!(found, ["etc/kubernetes/bootstrap-kubelet.conf", "host/switchyard/kubernetes/token"]);
     assert!(found.iter().all(|path| switch.mode(path) == 0o600));
     assert_eq!(switch.mode("host/switchyard/kubernetes"), 0o700);
-    assert_eq!(switch.files.saved_credential().unwrap(), Some(token()));
+    assert_eq!(switch.saved().read(NodeProgram::Kubelet).unwrap(), Some(token()));
 }
 
 /// buildimage #27353: SONiC's `--node-ip=::` stands in `$KUBELET_EXTRA_ARGS`, and the last argument counts.
@@ -299,9 +302,9 @@ fn a_certificate_of_another_cluster_or_another_node_is_not_shown() {
     switch.kubelet_gets(&old.certificate("switch1", in_hours(1)));
     let error = switch.join(&new, None).unwrap_err();
     assert_eq!(error.reason(), "NoCredentials");
-    assert!(switch.files.has_client_certificate(), "what is refused changes nothing");
+    assert!(switch.files.client_certificate().is_some(), "what is refused changes nothing");
     switch.join(&new, Some(&token())).unwrap();
-    assert!(!switch.files.has_client_certificate());
+    assert!(switch.files.client_certificate().is_none());
 
     switch.kubelet_gets(&new.certificate("switch2", in_hours(1)));
     assert_eq!(switch.join(&new, None).unwrap_err().reason(), "NoCredentials");
@@ -315,7 +318,7 @@ fn a_cluster_that_replaces_its_ca_stays_the_same_cluster() {
     let both = CaCertificate::from_pem((old.ca().pem() + &new.ca().pem()).as_bytes()).unwrap();
     switch.files.write_for_join(&server("10.0.0.5"), &both, None, &switch.settings()).unwrap();
     switch.join(&new, None).unwrap();
-    assert!(switch.files.has_client_certificate());
+    assert!(switch.files.client_certificate().is_some());
 }
 
 #[test]
@@ -328,7 +331,7 @@ fn a_certificate_that_expired_while_the_switch_was_away_is_said_and_a_token_repl
     assert!(error.to_string().contains("config kubernetes server token"), "{error}");
     assert_eq!(switch.files.identity(&switch.node).err(), Some(error));
     assert!(switch.join(&cluster, Some(&token())).unwrap().files);
-    assert!(!switch.files.has_client_certificate(), "so the kubelet asks for a new one");
+    assert!(switch.files.client_certificate().is_none(), "so the kubelet asks for a new one");
 }
 
 #[test]
@@ -385,15 +388,16 @@ fn an_older_certificate_never_replaces_a_newer_one() {
 fn leaving_takes_all_that_is_ours_and_nothing_else_and_can_be_done_twice() {
     let (switch, cluster) = (Switch::new(), Cluster::new());
     switch.join(&cluster, Some(&token())).unwrap();
-    switch.files.save_credential(&token()).unwrap();
+    switch.saved().save(&token()).unwrap();
     switch.kubelet_gets(&cluster.certificate("switch1", in_hours(1)));
     switch.files.save_credentials().unwrap();
+    switch.saved().forget().unwrap();
     let sonics = "etc/systemd/system/kubelet.service.d/10-kubeadm.conf";
     fs::write(switch.root.path().join(sonics), "[Service]\n").unwrap();
     assert_eq!(switch.files.forget().unwrap(), Changed { unit: true, files: true });
     assert_eq!(switch.all(), [sonics]);
     assert_eq!(switch.files.forget().unwrap(), Changed::default());
-    assert_eq!((switch.files.joined_to(), switch.files.saved_credential().unwrap()), (None, None));
+    assert_eq!(switch.files.joined_to(), None);
 }
 
 #[test]
@@ -454,11 +458,7 @@ fn broken_files_are_told_by_their_name_or_count_as_absent() {
     let error = switch.files.ca().unwrap_err();
     assert!(error.to_string().contains("ca.crt"), "{error}");
     switch.kubelet_gets("junk");
-    assert!(!switch.files.has_client_certificate());
+    assert!(switch.files.client_certificate().is_none());
     switch.join(&cluster, Some(&token())).unwrap();
     assert_eq!(switch.files.ca().unwrap(), Some(cluster.ca()));
-    fs::create_dir_all(switch.root.path().join("host/switchyard/kubernetes")).unwrap();
-    fs::write(switch.root.path().join("host/switchyard/kubernetes/token"), "s3cret junk").unwrap();
-    let error = switch.files.saved_credential().unwrap_err().to_string();
-    assert!(error.contains("token") && !error.contains("s3cret"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use switchyard_cluster::doctor::{Check, Examined, Verdict, checks};
-use switchyard_cluster::{Credential, Invitation, KubeletFiles, ServerAddress, Token};
+use switchyard_cluster::{Credential, Invitation, KubeletFiles, NodeFiles, ServerAddress, Token};
 
 use crate::discovery::{TOKEN, cluster_info};
 use crate::node::Joined;
@@ -54,13 +54,13 @@ async fn a_switch_that_can_join_has_nothing_missing() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
     let server = cluster(&authority, true, "True").await;
-    let files = KubeletFiles::below(root.path());
+    let files = NodeFiles::from(KubeletFiles::below(root.path()));
     let examined =
         Examined { invitation: Some(&invitation(&server.address)), host_name: "Switch1", files: &files };
     let found = checks(&examined).await;
     let expected = [
         "kubelet",
-        "kubelet's unit",
+        "its unit",
         "node name",
         "server",
         "address",
@@ -75,8 +75,8 @@ async fn a_switch_that_can_join_has_nothing_missing() {
 #[tokio::test]
 async fn what_is_missing_first_is_what_is_told() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let files = KubeletFiles::below(tempfile::tempdir().unwrap().path());
-    let kubelet = ["kubelet", "kubelet's unit"];
+    let files = NodeFiles::from(KubeletFiles::below(tempfile::tempdir().unwrap().path()));
+    let kubelet = ["kubelet", "its unit"];
     let bad = async |server: &ServerAddress| {
         let invitation = invitation(server);
         let examined = Examined { invitation: Some(&invitation), host_name: "switch1", files: &files };
@@ -101,7 +101,7 @@ async fn of_a_switch_that_joined_the_node_is_looked_at() {
     {
         let server = cluster(&authority, false, ready).await;
         let joined = Joined::to(&server.address, &authority);
-        let files = joined.files();
+        let files = joined.files().into();
         let examined =
             Examined { invitation: Some(&invitation(&server.address)), host_name: "switch1", files: &files };
         let found = checks(&examined).await;
@@ -115,7 +115,7 @@ async fn a_switch_that_joined_needs_no_token_any_more() {
     let authority = Authority::new();
     let server = cluster(&authority, false, "True").await;
     let joined = Joined::to(&server.address, &authority);
-    let files = joined.files();
+    let files = joined.files().into();
     let invitation = Invitation { credential: None, ..invitation(&server.address) };
     let examined = Examined { invitation: Some(&invitation), host_name: "switch1", files: &files };
     let good = told(&checks(&examined).await, Verdict::Good);

@@ -9,6 +9,7 @@
 
 mod discovery;
 mod doctor;
+mod k3s;
 mod node;
 mod server;
 mod watch;

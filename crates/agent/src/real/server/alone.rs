@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use rustix::fs::inotify;
-use switchyard_cluster::{KubeletFiles, NodeName, Settings};
+use switchyard_cluster::{NodeFiles, NodeName, Settings};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -17,6 +17,14 @@ use super::why::Why;
 impl Side {
     /// Has the kubelet run what is in the directory of static pods.
     pub(super) async fn run_alone(&mut self, node: &NodeName) -> Result<(), Why> {
+        let NodeFiles::Kubelet(kubelet) = self.files.clone() else {
+            self.leave().await?;
+            return Err(
+                "static pods wait: only a kubelet runs them, and this switch has k3s, which runs nothing \
+                        without a server"
+                    .into(),
+            );
+        };
         if self.rebooting()? {
             let why = "a warm or fast reboot is under way: static pods wait until it is over";
             return Ok(self.sit_out_reboot(None, why).await?);
@@ -25,8 +33,8 @@ impl Side {
             self.leave().await?;
         }
         let settings = Settings { node, address: None, cgroup_driver: cgroup_driver().await? };
-        let changed = self.files.write_alone(&settings)?;
-        self.start_kubelet(changed).await?;
+        let changed = kubelet.write_alone(&settings)?;
+        self.start_node(changed).await?;
         self.leaving.store(false, std::sync::atomic::Ordering::Relaxed);
         self.say(None, true, None).await;
         Ok(())
@@ -38,7 +46,7 @@ pub(super) struct Manifests(watch::Receiver<()>);
 
 impl Manifests {
     /// Makes the directory if it is missing, so that there is one to look at.
-    pub(super) fn of(files: &KubeletFiles) -> Self {
+    pub(super) fn of(files: &NodeFiles) -> Self {
         let (tell, told) = watch::channel(());
         let directory = files.static_pods();
         match watched(&directory) {

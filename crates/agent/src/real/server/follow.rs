@@ -1,9 +1,9 @@
 //! A member's life: what is told of its Node and pods, and whether the server answers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
-use switchyard_cluster::{Backoff, Client, ClusterError, Invitation, NodeName, OwnEvent, try_credential};
+use switchyard_cluster::{Backoff, Client, ClusterError, Invitation, NodeName, OwnEvent};
 use switchyard_host::clock;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -12,8 +12,11 @@ use super::kubelet::{Kubelet, Run};
 use super::labels::Labels;
 use super::pods::Pods;
 use super::why::Why;
-use super::{HEARTBEAT, KUBELET, KeptOut, Message, Side, Wish, systemd};
+use super::{HEARTBEAT, KeptOut, Message, Side, Wish, systemd};
 use crate::world::{PodReport, Trouble, trouble};
+
+/// How long after a restart for a new certificate another one makes sense: there are months left for it.
+const RENEW_PAUSE: Duration = Duration::from_hours(24);
 
 impl Side {
     /// Follows Node and pods until the wish is another.
@@ -29,7 +32,7 @@ impl Side {
         let mut seen = Membership { labels: Labels::of(&self.knobs), ..Membership::default() };
         let systemd = systemd().await?;
         loop {
-            let status = systemd.status(KUBELET).await.map_err(trouble)?;
+            let status = systemd.status(self.files.unit()).await.map_err(trouble)?;
             seen.kubelet.runs(Run::of(&status, clock::monotonic(), jiff::Timestamp::now()));
             self.say_membership(&invitation.server, &seen).await;
             if let Some(expired @ ClusterError::CertificateExpired { .. }) = &seen.trouble {
@@ -39,6 +42,7 @@ impl Side {
             if seen.connected() {
                 backoff.reset();
                 self.keep_credentials();
+                self.renew_certificate(&mut seen).await;
             }
             if seen.labels_may_move() {
                 seen.labels.apply(&self.paths, &client).await;
@@ -65,9 +69,9 @@ impl Side {
                 },
                 () = clock::sleep(nap) => {
                     debug!("woke: whether the API server answers");
-                    seen.trouble = self.look_again(&client, invitation).await.err();
+                    seen.trouble = self.look_again(&client, invitation, node).await.err();
                     if seen.absent_since.is_some_and(|since| since.elapsed() >= HEARTBEAT) {
-                        make_node_again(&mut seen).await;
+                        make_node_again(&mut seen, self.files.unit()).await;
                     }
                 }
             }
@@ -75,12 +79,17 @@ impl Side {
     }
 
     /// Whether the server answers; to a switch that still waits for its certificate, whether what it shows is still good.
-    async fn look_again(&self, client: &Client, invitation: &Invitation) -> Result<(), ClusterError> {
+    async fn look_again(
+        &self,
+        client: &Client,
+        invitation: &Invitation,
+        node: &NodeName,
+    ) -> Result<(), ClusterError> {
         let answer = client.answers().await;
         if let (Err(ClusterError::NoCredentials { .. }), Some(credential)) = (&answer, &invitation.credential)
             && let Some(ca) = self.files.ca()?
         {
-            try_credential(&invitation.server, &ca, credential).await?;
+            self.files.try_to_join(&invitation.server, &ca, credential, node).await?;
         }
         answer
     }
@@ -109,7 +118,7 @@ impl Side {
                 seen.kubelet.node_gone();
                 seen.absent_since = Some(Instant::now());
                 if std::mem::take(&mut seen.was_there) {
-                    make_node_again(seen).await;
+                    make_node_again(seen, self.files.unit()).await;
                 }
             }
             OwnEvent::PodSeen(pod) => {
@@ -135,6 +144,25 @@ impl Side {
         }
     }
 
+    /// A program that gets its certificate when it starts would go on with the old one until that has expired. Pods do not
+    /// notice its restart.
+    async fn renew_certificate(&self, seen: &mut Membership) {
+        let is_due = || {
+            self.files.client_certificate().is_some_and(|certificate| certificate.is_due(SystemTime::now()))
+        };
+        let lately = seen.renewed.is_some_and(|at| at.elapsed() < RENEW_PAUSE);
+        if !self.files.renew_by_restart() || lately || !is_due() {
+            return;
+        }
+        seen.renewed = Some(Instant::now());
+        let unit = self.files.unit();
+        info!("restarting {unit}, which gets a new certificate then: most of the old one's time is over");
+        let restarted = async { systemd().await?.restart(unit).await.map_err(trouble) };
+        if let Err(Trouble(why)) = restarted.await {
+            warn!(%why, "{unit} could not be restarted");
+        }
+    }
+
     /// The kubelet renews its certificate by itself; the copy on /host follows.
     fn keep_credentials(&self) {
         if let Err(error) = self.files.save_credentials() {
@@ -152,6 +180,8 @@ pub(super) struct Membership {
     pub(super) kubelet: Kubelet,
     was_there: bool,
     absent_since: Option<Instant>,
+    /// When its certificate was last to be renewed.
+    renewed: Option<Instant>,
     pub(super) trouble: Option<ClusterError>,
     labels: Labels,
     pods: Pods,
@@ -176,10 +206,10 @@ impl Membership {
 }
 
 /// A kubelet makes its Node when it starts: of one that was deleted since then it only complains.
-async fn make_node_again(seen: &mut Membership) {
+async fn make_node_again(seen: &mut Membership, unit: &str) {
     info!("the cluster has no Node of this switch any more: restarting the kubelet, which makes it");
     seen.absent_since = Some(Instant::now());
-    let restarted = async { systemd().await?.restart(KUBELET).await.map_err(trouble) };
+    let restarted = async { systemd().await?.restart(unit).await.map_err(trouble) };
     if let Err(Trouble(why)) = restarted.await {
         warn!(%why, "the kubelet could not be restarted");
     }

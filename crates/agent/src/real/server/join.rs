@@ -1,18 +1,18 @@
-//! Joining a cluster: finding out whom to trust, writing what the kubelet needs, starting it. Each step can run twice.
+//! Joining a cluster: finding out whom to trust, writing what the kubelet or k3s needs, starting it. Each step can run twice.
 
 use switchyard_cluster::{
     CaCertificate, CgroupDriver, Changed, ClusterError, Invitation, NodeName, ServerAddress, Settings,
-    discover, local_address_towards, recognize, try_credential,
+    local_address_towards, recognize,
 };
 use switchyard_engine::{Engine, SOCKET};
 use tracing::info;
 
 use super::why::Why;
-use super::{KUBELET, Side, systemd};
+use super::{Side, systemd};
 use crate::world::{Trouble, trouble};
 
 impl Side {
-    /// Writes what the kubelet needs and starts it. Asks the cluster only for what is not known yet.
+    /// Writes what is needed and starts it. Asks the cluster only for what is not known yet.
     pub(super) async fn join(&mut self, invitation: &Invitation, node: &NodeName) -> Result<(), Why> {
         let server = &invitation.server;
         if let Some(proxy) = &mut self.proxy {
@@ -23,30 +23,30 @@ impl Side {
         let ca = self.find_out_ca(invitation, joined.as_ref(), known.as_ref()).await?;
         if let (false, Some(credential)) = (self.files.usable_certificate(&ca, node), &invitation.credential)
         {
-            // The kubelet would tell nobody but its own log why it gets no certificate.
-            try_credential(server, &ca, credential).await?;
+            // Whoever asks for the certificate would tell nobody but its own log why it gets none.
+            self.files.try_to_join(server, &ca, credential, node).await?;
         }
         if joined.is_some() && !known.is_some_and(|known| known.overlaps(&ca)) {
             info!(%server, "another cluster is configured: leaving the one before it");
-            self.leave_keeping_invitation(invitation).await?;
+            self.leave_keeping_invitation().await?;
         }
         let address = Some(local_address_towards(server).await?);
         let settings = Settings { node, address, cgroup_driver: cgroup_driver().await? };
         let changed = self.files.write_for_join(server, &ca, invitation.credential.as_ref(), &settings)?;
         self.files.point_to(server)?;
-        self.start_kubelet(changed).await
+        self.start_node(changed).await
     }
 
-    /// Has the kubelet run with what is written now.
-    pub(super) async fn start_kubelet(&self, changed: Changed) -> Result<(), Why> {
-        let systemd = systemd().await?;
+    /// Has the kubelet or k3s run with what is written now.
+    pub(super) async fn start_node(&self, changed: Changed) -> Result<(), Why> {
+        let (systemd, unit) = (systemd().await?, self.files.unit());
         if changed.unit {
             systemd.daemon_reload().await.map_err(trouble)?;
         }
-        systemd.reset_failed(KUBELET).await.map_err(trouble)?;
-        let begun = if changed.any() { systemd.restart(KUBELET).await } else { systemd.start(KUBELET).await };
+        systemd.reset_failed(unit).await.map_err(trouble)?;
+        let begun = if changed.any() { systemd.restart(unit).await } else { systemd.start(unit).await };
         begun.map_err(trouble)?;
-        Ok(self.files.kubelet_knows()?)
+        Ok(self.files.started()?)
     }
 
     /// The CA of the cluster that is wanted. One that is known from an earlier join counts for every server that proves
@@ -69,7 +69,7 @@ impl Side {
                 Err(_) => {}
             }
         }
-        discover(invitation).await
+        self.files.discover(invitation).await
     }
 }
 

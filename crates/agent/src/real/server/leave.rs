@@ -3,14 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use switchyard_cluster::{Client, ClusterError, Invitation, NodeName};
+use switchyard_cluster::{Client, ClusterError, NodeName};
 use switchyard_core::CurrentOwner;
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::SonicError;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::{KUBELET, Side, labels, node_name, pods, systemd};
+use super::{Side, labels, node_name, pods, systemd};
+use crate::invitation::saved_credential;
 use crate::world::{Event, Trouble, trouble};
 
 /// What an administrator has to do when the switch could not.
@@ -32,6 +33,23 @@ impl Side {
         if !self.files.are_ours() {
             return Ok(());
         }
+        self.end_membership().await?;
+        saved_credential().forget().map_err(trouble)?;
+        self.forget_node().await
+    }
+
+    /// Leaves one cluster for another, or with one program for the other: what the switch was given to be let in by stays.
+    pub(super) async fn leave_keeping_invitation(&mut self) -> Result<(), Trouble> {
+        self.end_membership().await?;
+        self.forget_node().await?;
+        if let Some(left_behind) = &self.left_behind {
+            warn!("{left_behind}");
+        }
+        Ok(())
+    }
+
+    /// Features come home, pods and the Node go.
+    async fn end_membership(&mut self) -> Result<(), Trouble> {
         // None where an earlier leave was cut short when the cluster had been left already.
         let server = self.files.joined_to();
         if let Some(server) = &server {
@@ -41,8 +59,7 @@ impl Side {
         }
         self.leaving.store(true, Ordering::Relaxed);
         self.say(server.as_ref(), false, Some("the switch leaves its cluster".into())).await;
-        let systemd = systemd().await?;
-        match systemd.stop(KUBELET).await {
+        match systemd().await?.stop(self.files.unit()).await {
             // Somebody took it away already.
             Ok(_) | Err(SonicError::NoSuchUnit { .. }) => {}
             Err(error) => return Err(trouble(error)),
@@ -54,9 +71,13 @@ impl Side {
             let node = node_name(&mut self.switch()?)?;
             self.let_go(&Client::new(server, node, self.files.clone())).await;
         }
+        Ok(())
+    }
+
+    async fn forget_node(&self) -> Result<(), Trouble> {
         let changed = self.files.forget().map_err(trouble)?;
         if changed.unit {
-            systemd.daemon_reload().await.map_err(trouble)?;
+            systemd().await?.daemon_reload().await.map_err(trouble)?;
         }
         info!("the switch has left its cluster");
         Ok(())
@@ -80,18 +101,6 @@ impl Side {
         if let Err(error) = pods::delete(client).await {
             info!(%error, "its pods stay until the cluster clears them away, within minutes");
         }
-    }
-
-    /// Leaves one cluster for another, whose credential stays.
-    pub(super) async fn leave_keeping_invitation(&mut self, invitation: &Invitation) -> Result<(), Trouble> {
-        self.leave().await?;
-        if let Some(left_behind) = &self.left_behind {
-            warn!("{left_behind}");
-        }
-        if let Some(credential) = &invitation.credential {
-            self.files.save_credential(credential).map_err(trouble)?;
-        }
-        Ok(())
     }
 
     /// Has the loop bring features home and waits until no row says that a pod runs one that has a home.

@@ -9,7 +9,7 @@ use crate::error::ClusterError;
 
 /// Who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Readers {
+pub(crate) enum Readers {
     All,
     Root,
 }
@@ -24,7 +24,7 @@ impl Readers {
 }
 
 /// Makes the file hold this. True if it did not before, in content or in mode.
-pub(super) fn write(path: &Path, content: &[u8], readers: Readers) -> Result<bool, ClusterError> {
+pub(crate) fn write(path: &Path, content: &[u8], readers: Readers) -> Result<bool, ClusterError> {
     let is_so = fs::read(path).is_ok_and(|old| old == content)
         && fs::symlink_metadata(path)
             .is_ok_and(|now| now.is_file() && now.permissions().mode() & 0o777 == readers.mode());
@@ -63,7 +63,7 @@ fn make_directory(directory: &Path, readers: Readers) -> io::Result<()> {
 }
 
 /// Makes the symbolic link point there.
-pub(super) fn link(path: &Path, target: &Path) -> Result<(), ClusterError> {
+pub(crate) fn link(path: &Path, target: &Path) -> Result<(), ClusterError> {
     let make = || -> io::Result<()> {
         let directory = path.parent().ok_or_else(|| io::Error::other("it is no file's name"))?;
         let draft = directory.join(".link.switchyard-new");
@@ -76,7 +76,7 @@ pub(super) fn link(path: &Path, target: &Path) -> Result<(), ClusterError> {
 }
 
 /// Removes the file. True if it was there.
-pub(super) fn remove(path: &Path) -> Result<bool, ClusterError> {
+pub(crate) fn remove(path: &Path) -> Result<bool, ClusterError> {
     match fs::remove_file(path) {
         Ok(()) => {
             let synced = path.parent().map_or(Ok(()), sync);
@@ -88,7 +88,7 @@ pub(super) fn remove(path: &Path) -> Result<bool, ClusterError> {
 }
 
 /// What the file holds; none if there is none.
-pub(super) fn read(path: &Path) -> Result<Option<String>, ClusterError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, ClusterError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
