@@ -236,11 +236,6 @@ impl Cluster {
         Ok((read("crt")?, read("key")?))
     }
 
-    /// A certificate of the node of this name and its key, as a kubelet keeps them.
-    pub fn node_certificate(&self, node: &str) -> Result<String> {
-        pki::node(&self.site, node)
-    }
-
     /// A kubeconfig of somebody who has this token.
     pub fn kubeconfig(&self, token: &str) -> Result<String> {
         pki::token_kubeconfig(&self.site, token).map(|config| config.to_string())

@@ -54,15 +54,6 @@ pub(super) fn prepare(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// A certificate of a node and its key.
-pub(super) fn node(site: &Site, node: &str) -> Result<String> {
-    let name = format!("node-{node}");
-    let subject = format!("/O=system:nodes/CN=system:node:{node}");
-    signed(site, &name, &subject, &["extendedKeyUsage=clientAuth"])?;
-    let read = |kind: &str| fs::read_to_string(site.path(&format!("pki/{name}.{kind}")));
-    Ok(read("crt")? + &read("key")?)
-}
-
 /// The file name of the API server's certificate for the address it has now.
 pub(super) fn server_name(site: &Site) -> String {
     format!("apiserver-{}", site.address())

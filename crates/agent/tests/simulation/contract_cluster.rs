@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use switchyard_agent::PodReport;
 use switchyard_cluster::{
     CaCertificate, CgroupDriver, Client, ClusterError, Credential, KubeletFiles, LabelKey, LabelValue,
-    NodeName, OwnEvent, PodCondition, PodName, PodSeen, ServerAddress, Settings, Token, label_value,
+    NodeFiles, NodeName, OwnEvent, PodCondition, PodName, PodSeen, ServerAddress, Settings, Token,
+    label_value,
 };
 use switchyard_core::{ContainerId, Side};
 use switchyard_lab::cluster::{Cluster, Part};
@@ -318,9 +319,9 @@ fn client(cluster: &Cluster, root: &std::path::Path) -> Client {
     files.write_for_join(&server, &ca, Some(&token), &settings).unwrap();
     let pki = root.join("var/lib/kubelet/pki");
     fs::create_dir_all(&pki).unwrap();
-    let certificate = cluster.node_certificate(NODE).unwrap();
-    fs::write(pki.join("kubelet-client-current.pem"), certificate).unwrap();
-    Client::new(server, node, files)
+    let (certificate, key) = cluster.node_certificate(NODE).unwrap();
+    fs::write(pki.join("kubelet-client-current.pem"), certificate + &key).unwrap();
+    Client::new(server, node, NodeFiles::Kubelet(files))
 }
 
 /// Any that can be done to what there is.
