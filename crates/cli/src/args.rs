@@ -350,9 +350,9 @@ pub(crate) enum GenerateVerb {
     List,
 }
 
-/// SONiC's own start-up call, as images make it.
+/// SONiC's own start-up call, as images make it. Its `--version` is the image's.
 #[derive(Debug, Parser)]
-#[command(name = "container_startup.py", version = VERSION)]
+#[command(name = "container_startup.py")]
 pub(crate) struct Startup {
     /// The feature
     #[arg(short, long)]
@@ -400,4 +400,15 @@ pub(crate) enum ToolsVerb {
 /// The programs that have a name of their own on a switch, for man pages and completions.
 pub(crate) fn programs() -> [clap::Command; 4] {
     [Switchyard::command(), Container::command(), System::command(), Tpcm::command()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start-up call had two arguments `--version`, of which a build with clap's own checks made a panic.
+    #[test]
+    fn no_program_has_an_argument_twice() {
+        programs().into_iter().chain([Startup::command()]).for_each(clap::Command::debug_assert);
+    }
 }
