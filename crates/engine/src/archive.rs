@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use crate::{Engine, EngineError, LOAD_TIMEOUT};
 
 /// Pieces that wait between a side that blocks and one that does not.
-const AHEAD: usize = 8;
+const AHEAD: usize = 32;
 
 /// A piece, large enough that handing it over costs nothing beside its copy.
 const PIECE: usize = 256 << 10;

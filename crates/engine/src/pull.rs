@@ -4,6 +4,7 @@
 mod login;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -73,6 +74,9 @@ pub enum PullError {
         /// The engine's words.
         cause: String,
     },
+    /// The caller did not want it any more.
+    #[error("{0} is pulled no further")]
+    GivenUp(String),
     /// Something else.
     #[error("{image} cannot be pulled: {cause}")]
     Failed {
@@ -112,13 +116,14 @@ impl Engine {
             .map_err(|error| PullError::Failed { image: image.to_string(), cause: error.to_string() })
     }
 
-    /// Pulls what [`Engine::resolve`] told. `progress` gets the bytes that came and, as far as it is known, that will.
+    /// Pulls what [`Engine::resolve`] told. `progress` gets the bytes that came and, as far as it is known, that will; it
+    /// may have it given up. The engine tells of no size before it has begun to fetch a layer, a few of them at once.
     pub async fn pull(
         &self,
         image: &Reference,
         digest: &Digest,
         login: Option<&RegistryLogin>,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, u64) -> ControlFlow<()> + Send),
     ) -> Result<Pulled, PullError> {
         let name = ImageName::Pinned(image.repository().clone(), digest.clone());
         let options =
@@ -137,7 +142,9 @@ impl Engine {
                 let sum = layers
                     .values()
                     .fold((0, 0), |sum: (u64, u64), layer: &(u64, u64)| (sum.0 + layer.0, sum.1 + layer.1));
-                progress(sum.0, sum.1);
+                if progress(sum.0, sum.1).is_break() {
+                    return Err(PullError::GivenUp(image.to_string()));
+                }
             }
         }
         let inspected = self.docker.inspect_image(&name.to_string()).await;

@@ -15,8 +15,8 @@ use std::time::Instant;
 use serde_json::json;
 use switchyard_core::ImageId;
 use switchyard_engine::{Engine, SOCKET, pipe};
-use switchyard_tpc::archive::{Bounds, ingest};
-use switchyard_tpc::store::Store;
+use switchyard_tpc::archive::{Bounds, ingest, ingest_path};
+use switchyard_tpc::store::{Ahead, Store};
 
 const BASE: u64 = 200 << 20;
 const OWN: u64 = 5 << 20;
@@ -142,8 +142,7 @@ impl Bench<'_> {
         let root = self.place.join("installed");
         let start = Instant::now();
         let store = Store::open(&root).unwrap();
-        take(File::open(file).unwrap(), &store);
-        self.load(&store, &self.images[..1]);
+        self.take_and_load(file, &store);
         let seconds = start.elapsed().as_secs_f64();
         fs::remove_dir_all(root).unwrap();
         self.restore_others();
@@ -161,6 +160,23 @@ impl Bench<'_> {
             });
             self.engine.load(reader).await.unwrap();
             writing.await.unwrap();
+        });
+    }
+
+    /// As tpcm does: the engine gets what is read while it goes into the store, and is told what it is when that is done.
+    fn take_and_load(&self, file: &Path, store: &Store) {
+        let (file, store, image) = (file.to_owned(), store.clone(), (self.images[0].clone(), None));
+        self.runtime.block_on(async {
+            let (writer, reader) = pipe();
+            let reading = tokio::task::spawn_blocking(move || {
+                let mut ahead = Ahead::new(writer);
+                let bounds = Bounds::unpacked(8 << 30);
+                ingest_path(&file, &store, &bounds, &mut |_| {}, Some(&mut ahead)).unwrap();
+                let (_, writer) = store.complete(ahead, &[image], &[]).unwrap();
+                writer.finish().unwrap();
+            });
+            self.engine.load(reader).await.unwrap();
+            reading.await.unwrap();
         });
     }
 

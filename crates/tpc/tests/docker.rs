@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use switchyard_core::ImageId;
 use switchyard_engine::{Engine, SOCKET, pipe};
-use switchyard_tpc::archive::{Bounds, Ingested, ingest};
-use switchyard_tpc::store::Store;
+use switchyard_tpc::archive::{ArchiveError, Bounds, Ingested, ingest, ingest_path};
+use switchyard_tpc::store::{Ahead, Store};
 use tempfile::TempDir;
 
 fn docker(arguments: &[&str]) -> Vec<u8> {
@@ -244,6 +244,38 @@ async fn an_archive_that_breaks_off_loads_nothing() {
         writing.await.unwrap();
         assert!(engine.image(&id).await.unwrap().is_none(), "cut at {cut} it was loaded");
     }
+}
+
+/// The engine has every layer of it by the time it turns out to be wrong.
+#[tokio::test]
+async fn an_image_that_is_on_its_way_into_the_engine_is_one_only_when_all_of_it_was_checked() {
+    let mut guests = Guests::default();
+    let base = guests.base("ahead");
+    let id = ImageId::parse(&text(&docker(&["image", "inspect", "--format", "{{.Id}}", &base]))).unwrap();
+    let whole = docker(&["save", &base]);
+    docker(&["rmi", &base]);
+    guests.images.push(id.to_string());
+    let engine = engine();
+    let (directory, store) = store();
+    let file = directory.path().join("archive");
+    for (cut, good) in [(whole.len() - 2048, false), (whole.len(), true)] {
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        let (writer, reader) = pipe();
+        let (file, store, image) = (file.clone(), store.clone(), (id.clone(), None));
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut ahead = Ahead::new(writer);
+            let taken = ingest_path(&file, &store, &Bounds::unpacked(1 << 30), &mut |_| {}, Some(&mut ahead));
+            assert!(ahead.bytes() > 1 << 20, "the engine has been given nothing");
+            taken?;
+            let (_, writer) = store.complete(ahead, &[image], &[]).unwrap();
+            writer.finish().unwrap();
+            Ok::<_, ArchiveError>(())
+        });
+        let loaded = engine.load(reader).await;
+        assert_eq!((reading.await.unwrap().is_ok(), loaded.is_ok()), (good, good), "{loaded:?}");
+        assert_eq!(engine.image(&id).await.unwrap().is_some(), good);
+    }
+    assert_eq!(Guests::run(id.as_str(), &[]), base);
 }
 
 #[tokio::test]

@@ -90,8 +90,12 @@ What was given at install (arguments, limits, order) stays unless it is given ag
         consent: Consent,
     },
     /// Finish or undo what was interrupted; done by every command and at boot by itself
-    Recover,
-    /// Check every digest and file of the store against its journal
+    Recover {
+        /// Print what would be finished and what undone, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Check every digest and file of the store against its journal; changes nothing
     Verify,
     /// Remove from the store what no container needs: older versions, states of other SONiC images, left-overs
     Prune(Consent),

@@ -144,7 +144,7 @@ fn pull(error: &PullError) -> u8 {
         PullError::Login { .. } => LOGIN,
         PullError::NotFound(_) | PullError::Unreachable { .. } | PullError::Stalled { .. } => UNREACHABLE,
         PullError::Certificate { .. } => NOT_TRUSTED,
-        PullError::NoSpace { .. } => NO_SPACE,
+        PullError::NoSpace { .. } | PullError::GivenUp(_) => NO_SPACE,
         PullError::Failed { .. } => ENGINE,
     }
 }

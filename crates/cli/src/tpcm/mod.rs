@@ -73,7 +73,9 @@ async fn carry_out(args: &Tpcm, verb: &TpcmVerb) -> Result<ExitCode, CliError> {
             confirm(*consent, &format!("Change the limits of {name}?"))?;
             print::report(&open(consent.dry_run).await?.resources(&name, asked).await?, format);
         }
-        TpcmVerb::Recover => print::recovered(&open(false).await?.recover().await?, format),
+        TpcmVerb::Recover { dry_run } => {
+            print::recovered(&open(*dry_run).await?.recover().await?, format);
+        }
         TpcmVerb::Verify => {
             let verified = open(false).await?.verify().await?;
             print::verified(&verified, format);
@@ -181,7 +183,7 @@ fn command(verb: &TpcmVerb) -> String {
         TpcmVerb::Show(name) => ("show", Some(name)),
         TpcmVerb::Rollback { name, .. } => ("rollback", Some(name)),
         TpcmVerb::Resources { name, .. } => ("resources", Some(name)),
-        TpcmVerb::Recover => ("recover", None),
+        TpcmVerb::Recover { .. } => ("recover", None),
         TpcmVerb::Verify => ("verify", None),
         TpcmVerb::Prune(_) => ("prune", None),
         TpcmVerb::Save(_) => ("save", None),

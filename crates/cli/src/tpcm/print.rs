@@ -44,9 +44,10 @@ pub(super) fn recovered(all: &[Recovered], format: Output) {
     if format == Output::Json {
         return json(&all);
     }
-    for Recovered { name, operation, finished } in all {
+    for Recovered { name, operation, finished, done } in all {
         let what = if *finished { "finished" } else { "undone" };
-        line(&format!("the interrupted {operation} of {name} was {what}"));
+        let when = if *done { "was" } else { "would be" };
+        line(&format!("the interrupted {operation} of {name} {when} {what}"));
     }
 }
 

@@ -66,10 +66,14 @@ pub enum Step {
     PreHook,
     /// The private volume is copied while the old version still runs, so that the copy after the stop is short.
     CopyAside,
+    /// The data to go back to is copied while the present version still runs.
+    CopyBack,
     /// The old version stops.
     Stop,
     /// The private volume is set aside: what has changed since the first copy is copied again.
     SetAside,
+    /// The private volume is set aside as it is, and the copy of the data to go back to takes its place.
+    Exchange,
     /// The private volume is made ready for the new version.
     Volume,
     /// The new container is made, under a name of its own.
@@ -116,8 +120,10 @@ impl Step {
             Self::Load => "load",
             Self::PreHook => "pre_hook",
             Self::CopyAside => "copy_aside",
+            Self::CopyBack => "copy_back",
             Self::Stop => "stop",
             Self::SetAside => "set_aside",
+            Self::Exchange => "exchange",
             Self::Volume => "volume",
             Self::Container => "container",
             Self::Replace => "replace",
@@ -152,8 +158,10 @@ impl fmt::Display for Step {
             Self::Load => "load the image into the engine",
             Self::PreHook => "run hook/pre.sh in the old version",
             Self::CopyAside => "copy the private volume while the old version runs",
+            Self::CopyBack => "copy the data to go back to while the present version runs",
             Self::Stop => "stop the old version",
             Self::SetAside => "set the private volume aside",
+            Self::Exchange => "exchange the private volume for the data to go back to",
             Self::Volume => "make the private volume ready",
             Self::Container => "create the container",
             Self::Replace => "put the container in place",
@@ -229,9 +237,12 @@ pub fn plan(operation: Operation, facts: &Facts) -> Vec<Step> {
             (Step::Load, true),
             (Step::Container, true),
             (Step::Unit, true),
-            (Step::CopyAside, true),
+            // Data that stays may be written to by the version that is gone back to, and is set aside as for an upgrade.
+            (Step::CopyAside, facts.keep_data),
+            (Step::CopyBack, !facts.keep_data),
             (Step::Stop, true),
-            (Step::SetAside, true),
+            (Step::SetAside, facts.keep_data),
+            (Step::Exchange, !facts.keep_data),
             (Step::Volume, !facts.keep_data),
             (Step::Replace, true),
             (Step::Start, true),

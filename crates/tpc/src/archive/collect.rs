@@ -1,7 +1,7 @@
 //! Gathers what an archive has, entry by entry, until its manifest can be looked at.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::rc::Rc;
 
 use switchyard_core::Digest;
@@ -10,7 +10,7 @@ use super::bounds::{Bounds, Budget};
 use super::layer::{self, Layer};
 use super::unpack::{self, Packing};
 use super::{ArchiveError, Ingested, docker, oci, tar};
-use crate::store::{Sha256, Store};
+use crate::store::{Ahead, Sha256, Store};
 
 /// Where OCI keeps everything, by digest. `docker save` does since Docker 25.
 pub(super) const BLOBS: &str = "blobs/sha256/";
@@ -38,6 +38,8 @@ pub(super) struct Collector<'a> {
     entries: u64,
     /// Layers of the store by the digests that archives name them by.
     known: HashMap<String, Digest>,
+    /// Where layers that the store does not have are passed on to.
+    ahead: Option<&'a mut Ahead<dyn Write>>,
 }
 
 impl<'a> Collector<'a> {
@@ -45,6 +47,7 @@ impl<'a> Collector<'a> {
         store: &'a Store,
         bounds: &'a Bounds,
         budget: Rc<Budget>,
+        ahead: Option<&'a mut Ahead<dyn Write>>,
     ) -> Result<Self, ArchiveError> {
         Ok(Self {
             store,
@@ -58,6 +61,7 @@ impl<'a> Collector<'a> {
             names: HashSet::new(),
             entries: 0,
             known: store.known_blobs()?,
+            ahead,
         })
     }
 
@@ -71,7 +75,7 @@ impl<'a> Collector<'a> {
         let is_tar =
             tar::is_header(&head) || (head.len() == tar::BLOCK && head.iter().all(|byte| *byte == 0));
         let found = if packing != Packing::Plain || is_tar {
-            self.layer(name, packing, data)?
+            self.layer(name, size, packing, data)?
         } else if size <= self.bounds.manifest && looks_like_json(&head) {
             self.document(name, size, data)?
         } else {
@@ -172,7 +176,13 @@ impl<'a> Collector<'a> {
         Ok(found)
     }
 
-    fn layer(&mut self, name: &str, packing: Packing, data: impl Read) -> Result<String, ArchiveError> {
+    fn layer(
+        &mut self,
+        name: &str,
+        size: u64,
+        packing: Packing,
+        data: impl Read,
+    ) -> Result<String, ArchiveError> {
         let digits = name.split('/').rev().map(stem).find(|part| is_digest(part));
         let known =
             digits.and_then(|digits| self.known.get(digits)).filter(|known| self.store.has_layer(known));
@@ -180,7 +190,16 @@ impl<'a> Collector<'a> {
             Some(_) => crate::store::LayerWriter::digest_only(),
             None => crate::store::LayerWriter::new(self.store)?,
         };
-        let (mut layer, found) = layer::read(data, packing, sink, self.bounds, &self.budget)?;
+        let (mut layer, found) = match &mut self.ahead {
+            // Of other packings not every engine knows how to unpack them.
+            Some(ahead) if known.is_none() && matches!(packing, Packing::Plain | Packing::Gzip) => {
+                let passing = ahead.pass(size, data);
+                let read = layer::read(passing, packing, sink, self.bounds, &self.budget)?;
+                ahead.passed(size, &read.0.new.diff_id);
+                read
+            }
+            _ => layer::read(data, packing, sink, self.bounds, &self.budget)?,
+        };
         if let Some(known) = known.filter(|known| known.as_str() != layer.new.diff_id) {
             return Err(wrong_digest(name, known.as_str(), &layer.new.diff_id));
         }

@@ -4,6 +4,7 @@
 //! through a symbolic link: who wrote the stick may not read the switch's files by way of us.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,17 +14,18 @@ use rustix::io::Errno;
 use super::bounds::{Budget, Source};
 use super::collect::{BLOBS, Collector, is_digest};
 use super::{ArchiveError, Bounds, Ingested, names};
-use crate::store::Store;
+use crate::store::{Ahead, Store};
 
 /// Reads a directory with an OCI layout into the store.
-pub fn ingest_layout(
+pub(super) fn ingest_layout(
     path: &Path,
     store: &Store,
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
+    ahead: Option<&mut Ahead<dyn Write>>,
 ) -> Result<Vec<Ingested>, ArchiveError> {
     let budget = Budget::new(bounds);
-    let mut collector = Collector::new(store, bounds, budget.clone())?;
+    let mut collector = Collector::new(store, bounds, budget.clone(), ahead)?;
     if !path.join("index.json").exists() {
         return Err(ArchiveError::NotAnImage("it is a directory without index.json".to_owned()));
     }

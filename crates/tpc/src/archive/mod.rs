@@ -21,14 +21,13 @@ mod unpack;
 
 pub use bounds::Bounds;
 pub use error::ArchiveError;
-pub use layout::ingest_layout;
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use switchyard_core::ImageId;
 
-use crate::store::{LayerWriter, Store, StoreError};
+use crate::store::{Ahead, LayerWriter, Store, StoreError};
 use bounds::{Budget, Counted, Source};
 use collect::Collector;
 use rootfs::{RootFs, Shape};
@@ -56,6 +55,16 @@ pub fn ingest(
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<Ingested>, ArchiveError> {
+    read(input, store, bounds, progress, None)
+}
+
+fn read(
+    input: impl Read,
+    store: &Store,
+    bounds: &Bounds,
+    progress: &mut dyn FnMut(u64),
+    ahead: Option<&mut Ahead<dyn Write>>,
+) -> Result<Vec<Ingested>, ArchiveError> {
     let budget = Budget::new(bounds);
     let mut source = Source::new(input, budget.clone(), progress);
     let head = unpack::head(&mut source)?;
@@ -72,7 +81,7 @@ pub fn ingest(
     let watched =
         Watched { inner: io::Cursor::new(head).chain(unpacked), watch: Watch::Undecided(Vec::new()) };
     let mut tar = Tar::new(BufReader::with_capacity(BUFFER, watched), End::Required, bounds.path);
-    let mut collector = Collector::new(store, bounds, budget)?;
+    let mut collector = Collector::new(store, bounds, budget, ahead)?;
     let mut rootfs = RootFs::new(bounds);
     while let Some(entry) = tar.next()? {
         decide(&entry, tar.input().get_mut(), store)?;
@@ -94,17 +103,19 @@ pub fn ingest(
     }
 }
 
-/// As [`ingest`], from a file or from a directory with an OCI layout.
+/// As [`ingest`], from a file or from a directory with an OCI layout; passes on the layers of an image archive that the
+/// store does not have.
 pub fn ingest_path(
     path: &Path,
     store: &Store,
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
+    ahead: Option<&mut Ahead<dyn Write>>,
 ) -> Result<Vec<Ingested>, ArchiveError> {
     if path.is_dir() {
-        return ingest_layout(path, store, bounds, progress);
+        return layout::ingest_layout(path, store, bounds, progress, ahead);
     }
-    ingest(std::fs::File::open(path).map_err(ArchiveError::Input)?, store, bounds, progress)
+    read(std::fs::File::open(path).map_err(ArchiveError::Input)?, store, bounds, progress, ahead)
 }
 
 /// Learns from one more entry whether this is an image archive or a root file system.

@@ -239,7 +239,7 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// What `tpcm recover` did about an operation that was cut short.
+/// What `tpcm recover` did, or would do, about an operation that was cut short.
 #[derive(Debug, Clone, Serialize)]
 pub struct Recovered {
     /// Which TPC.
@@ -248,6 +248,8 @@ pub struct Recovered {
     pub operation: Operation,
     /// True: it was finished. False: it was undone.
     pub finished: bool,
+    /// False: this is the plan, nothing was done.
+    pub done: bool,
 }
 
 /// An image's first digits, as people see it.

@@ -1,13 +1,15 @@
-//! Whether a path below a directory that containers write into is what it seems: no component of it is a link.
+//! What is at a path below a directory that containers write into, and whether it is what it seems: no component of it is
+//! a link.
 //!
 //! The engine mounts by path, as root of the host, and follows links. What a container planted must not make it mount
 //! something else, so every such path is walked here while that container does not run.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::OpsError;
 
@@ -15,20 +17,19 @@ use super::OpsError;
 pub(super) fn is_there(directory: &Path, below: &Path) -> Result<bool, OpsError> {
     let path = directory.join(below);
     let failed = |error: Errno| OpsError::file("open", &path)(error.into());
-    let found = rustix::fs::openat2(
-        open(directory)?,
-        below,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    );
-    match found {
+    match open_at(open(directory)?, below, OFlags::PATH) {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         // A file where a directory is to be is as little what it seems.
         Err(Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => Err(OpsError::Planted(path)),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// Opens what is at this path below a directory that is held open. A link on the way, or at its end, is an error.
+pub(super) fn open_at(directory: impl AsFd, below: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(directory, below, flags | OFlags::CLOEXEC, Mode::empty(), beneath)
 }
 
 /// Makes the directories of this path that are missing. A link on the way, or at its end, is refused.

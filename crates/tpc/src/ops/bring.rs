@@ -1,20 +1,27 @@
 //! The image of an installation or upgrade, from wherever it is into the store; and the record that comes of it.
 
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
 use switchyard_core::tpc::Reference;
 use switchyard_core::tpc::{Limits, Operation, Source};
 use switchyard_core::{ImageId, ImageName};
 use switchyard_engine::{RegistryLogin, docker_config};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::api::SourceRequest;
 use super::execute::{Live, fail_point};
 use super::interrupts::or_interrupted;
 use super::journal::Entry;
+use super::loading::Loading;
 use super::record::{Record, Release};
 use super::services::Services;
-use super::{OpsError, Tpcm};
+use super::steps::blocking;
+use super::{OpsError, SLACK, Tpcm};
 use crate::archive::{self, Bounds, Ingested};
 use crate::fetch::{self, Patience};
-use crate::store::StoredImage;
+use crate::store::{Ahead, StoredImage};
 
 /// The label of images that SONiC's own package manager installs.
 const PACKAGE_LABEL: &str = "com.azure.sonic.manifest";
@@ -47,7 +54,8 @@ impl<S: Services> Tpcm<S> {
                 self.bring_file(draft.source, live).await?
             }
         };
-        let stored = self.checked(&image)?;
+        let put_by = live.loading.as_ref().map_or(0, Loading::put_by);
+        let stored = self.checked(&image, put_by).await?;
         let release = Release {
             source: draft.source.source.shown(),
             digest,
@@ -92,16 +100,44 @@ impl<S: Services> Tpcm<S> {
         live.progress.message("unpacking into the store");
         // It is needed twice: here, and in the SONiC image to come. One that is refused then must not fill the disk now.
         let bounds = Bounds::unpacked(self.spare()? / 2);
-        // Nothing else goes on in this process, so the archive is read right here, under the eyes of the progress.
-        let progress = &mut *live.progress;
-        progress.total(fetched.size);
-        let mut tell = |bytes| progress.advance(bytes);
-        let taken = archive::ingest_path(&fetched.path, &self.store, &bounds, &mut tell);
+        live.progress.total(fetched.size);
+        let taken = self.read_archive(fetched.path.clone(), bounds, live).await;
         fetched.discard()?;
         let image = only_one(taken?)?;
         // A file of this switch is not read once more for its sum if nobody asked for that; its image has one anyway.
         let digest = fetched.sha256.map_or_else(|| image.to_string(), |sum| format!("sha256:{sum}"));
         Ok((image, Some(digest)))
+    }
+
+    /// The archive into the store, and what is new of it on to the engine. It is read in a thread of its own, under the eyes
+    /// of the progress.
+    async fn read_archive(
+        &mut self,
+        path: PathBuf,
+        bounds: Bounds,
+        live: &mut Live<'_>,
+    ) -> Result<Vec<Ingested>, OpsError> {
+        let loading = live.loading.insert(Loading::begin(&self.engine));
+        let (mut ahead, store) = (loading.ahead.take(), self.store.clone());
+        let (told, mut bytes) = unbounded_channel();
+        let reading = blocking(move || {
+            let mut tell = |bytes| {
+                // If this cannot be told, nobody looks on any more.
+                let _ = told.send(bytes);
+            };
+            let passing = ahead.as_mut().map(|ahead| ahead as &mut Ahead<dyn Write>);
+            let taken = archive::ingest_path(&path, &store, &bounds, &mut tell, passing)?;
+            Ok((taken, ahead))
+        });
+        let telling = async {
+            while let Some(bytes) = bytes.recv().await {
+                live.progress.advance(bytes);
+            }
+        };
+        let (read, ()) = tokio::join!(reading, telling);
+        let (taken, ahead) = read?;
+        loading.ahead = ahead;
+        Ok(taken)
     }
 
     /// Pulled by the engine, then kept in the store as all others are: a SONiC image to come has another engine.
@@ -115,8 +151,8 @@ impl<S: Services> Tpcm<S> {
             return Err(OpsError::NotOneImage { count: 0, names: String::new() });
         };
         live.progress.message(&format!("pulling {reference}"));
-        // How large it is, its registry says to the engine alone.
         self.has_room("pulling an image", 0)?;
+        let (free, mut needed) = (self.free()?, SLACK);
         let given = request.username.clone().zip(request.login.password.clone());
         let login = match given {
             Some((username, password)) => Some(RegistryLogin::Password { username, password }),
@@ -137,6 +173,10 @@ impl<S: Services> Tpcm<S> {
             progress.total(Some(total));
             progress.advance(done.saturating_sub(before));
             before = done.max(before);
+            // How large it is, its registry says to the engine alone, which tells of each layer when it begins to come. The
+            // least that it takes is as much packed as unpacked.
+            needed = total.saturating_mul(2).saturating_add(SLACK);
+            if needed > free { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let name = ImageName::Pinned(reference.repository().clone(), digest.clone());
         // One that is here already is somebody else's.
@@ -145,7 +185,11 @@ impl<S: Services> Tpcm<S> {
             entry.write(&self.layout)?;
         }
         let pulling = self.engine.pull(reference, &digest, login.as_ref(), &mut tell);
-        let pulled = or_interrupted(&mut self.interrupts, pulling).await?;
+        let pulled = or_interrupted(&mut self.interrupts, pulling).await;
+        if needed > free {
+            return Err(self.no_room("pulling the image", needed, free));
+        }
+        let pulled = pulled?;
         fail_point("pull", "after")?;
         let saved = self.save_images(std::slice::from_ref(&pulled.id)).await;
         self.let_go_of_pulled(entry).await?;
@@ -164,7 +208,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// Whether the image may be installed, and there is room for it twice: here, and in the SONiC image to come.
-    fn checked(&self, image: &ImageId) -> Result<StoredImage, OpsError> {
+    async fn checked(&self, image: &ImageId, put_by: u64) -> Result<StoredImage, OpsError> {
         let stored = self
             .store
             .image(image)?
@@ -177,7 +221,10 @@ impl<S: Services> Tpcm<S> {
         if let Some(label) = stored.labels.keys().find(|label| label.starts_with(POD_LABELS)) {
             return Err(OpsError::PodLabel(label.chars().filter(|c| !c.is_control()).take(64).collect()));
         }
-        self.has_room("the image in this SONiC image and in the next", stored.size().saturating_mul(2))?;
+        // What the engine has put by goes again. It is on this partition, unless its data is elsewhere.
+        let put_by = if self.shares_the_disk(&self.engine.data_root().await?) { put_by } else { 0 };
+        let twice = stored.size().saturating_mul(2).saturating_sub(put_by);
+        self.has_room("the image in this SONiC image and in the next", twice)?;
         Ok(stored)
     }
 }

@@ -38,14 +38,6 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn make_volume(&mut self, entry: &Entry, mut files: ImageFiles) -> Result<(), OpsError> {
         let name = &entry.name;
         let volume = self.layout.volume(name);
-        if entry.operation == Operation::Rollback {
-            let (from, to) = (self.layout.before(name), volume.clone());
-            if from.is_dir() {
-                let more = volume::size(&from).saturating_sub(volume::size(&to));
-                self.has_room("bringing the data back", more)?;
-                blocking(move || volume::copy(&from, &to, &mut volume::Copied::default())).await?;
-            }
-        }
         for own in [&volume, &self.layout.shared()] {
             beneath::make(self.layout.root(), own.strip_prefix(self.layout.root()).unwrap_or(own))?;
         }

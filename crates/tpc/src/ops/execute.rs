@@ -11,6 +11,7 @@ use switchyard_core::tpc::{Recovery, Step, TpcName, recover};
 use super::container::ImageFiles;
 use super::journal::Entry;
 use super::layout;
+use super::loading::Loading;
 use super::record::Record;
 use super::services::Services;
 use super::steps::blocking;
@@ -23,6 +24,8 @@ pub(super) struct Live<'a> {
     /// What is to be installed.
     pub(super) draft: Option<Draft<'a>>,
     pub(super) progress: &'a mut dyn Progress,
+    /// The image that is on its way into the engine.
+    pub(super) loading: Option<Loading>,
     pub(super) copied: Copied,
     /// What the image has for the private volume.
     pub(super) files: ImageFiles,
@@ -40,6 +43,7 @@ impl<'a> Live<'a> {
         Self {
             draft: None,
             progress,
+            loading: None,
             copied: Copied::default(),
             files: ImageFiles::new(),
             messages: Vec::new(),
@@ -230,6 +234,15 @@ impl<S: Services> Tpcm<S> {
     /// Finishes or undoes every operation that was cut short. Takes the lock. One that can be neither finished nor undone
     /// is the error, after all others were seen to.
     pub async fn recover(&mut self) -> Result<Vec<Recovered>, OpsError> {
+        if self.settings.dry_run {
+            let planned = |entry: Entry| Recovered {
+                finished: matches!(recover(&entry.progress), Recovery::Finish(_)),
+                name: entry.name,
+                operation: entry.operation,
+                done: false,
+            };
+            return Ok(Entry::load_all(&self.layout)?.into_iter().map(planned).collect());
+        }
         self.take_lock().await?;
         let done = self.recover_locked().await?;
         if self.stuck.is_empty() {
@@ -292,7 +305,7 @@ impl<S: Services> Tpcm<S> {
         };
         let what = if finished { "finished" } else { "undone" };
         tracing::warn!("{name}: an interrupted {operation} was {what}");
-        Ok(Some(Recovered { name: name.clone(), operation, finished }))
+        Ok(Some(Recovered { name: name.clone(), operation, finished, done: true }))
     }
 
     /// Nothing is done to a TPC while an earlier operation on it can be neither finished nor undone: its journal, which

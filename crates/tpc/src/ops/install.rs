@@ -67,6 +67,8 @@ impl<S: Services> Tpcm<S> {
         let mut back = record.before.clone().ok_or_else(|| OpsError::NothingBefore(name.clone()))?;
         back.limits = record.current.limits;
         self.admitted_limits(name, back.limits)?;
+        // Without data of that version there is none to go back to.
+        let keep_data = keep_data || !self.layout.before(name).is_dir();
         let facts = Facts { keep_data, ..Facts::default() };
         let mut entry = self.entry(name, Operation::Rollback, facts, Some(record.clone())).await?;
         let note = format!("to {} from {}", back.source, record.current.source);

@@ -90,6 +90,11 @@ impl Layout {
         self.of(name).join("before")
     }
 
+    /// The copy of that which a rollback brings back.
+    pub(super) fn back(&self, name: &TpcName) -> PathBuf {
+        self.of(name).join("back")
+    }
+
     /// Says that volume and directory are those of an import, and nobody's as long as there is no record.
     pub(super) fn importing(&self, name: &TpcName) -> PathBuf {
         self.of(name).join("importing")

@@ -42,6 +42,7 @@ mod install;
 mod interrupts;
 mod journal;
 mod layout;
+mod loading;
 mod lock;
 mod look;
 mod record;
@@ -67,7 +68,8 @@ pub use services::{Services, Systemd};
 pub use unit::NOT_AGAIN;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use switchyard_core::tpc::{Defaults, Machine, TpcName, human};
 use switchyard_engine::Engine;
@@ -228,6 +230,12 @@ impl<S: Services> Tpcm<S> {
             free: human(free),
             path: self.layout.root().to_owned(),
         }
+    }
+
+    /// Whether what is written there takes from the same room.
+    fn shares_the_disk(&self, other: &Path) -> bool {
+        let device = |path: &Path| std::fs::metadata(path).map(|about| about.dev()).ok();
+        device(self.layout.root()).is_some_and(|ours| device(other) == Some(ours))
     }
 
     /// What may be written without taking the last of the room from others.

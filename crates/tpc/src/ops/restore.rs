@@ -126,7 +126,7 @@ impl<S: Services> Tpcm<S> {
         if here != record.container {
             problems.push(format!("{name}: its newest container is not on this SONiC image; tpcm restore"));
         }
-        for left in [self.layout.aside(name), self.layout.trash(name)] {
+        for left in [self.layout.aside(name), self.layout.back(name), self.layout.trash(name)] {
             if left.exists() {
                 problems.push(format!("{} is left over; tpcm recover", left.display()));
             }

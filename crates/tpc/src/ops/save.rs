@@ -11,6 +11,7 @@ use super::api::Report;
 use super::execute::{Live, Quiet, report};
 use super::journal::Entry;
 use super::layout;
+use super::loading::Loading;
 use super::record::{Record, Saved};
 use super::services::Services;
 use super::steps::blocking;
@@ -167,45 +168,23 @@ impl<S: Services> Tpcm<S> {
 
     /// An image of the store into the engine, under this name; without the layers that the engine has, which is the base
     /// for all TPCs but the first. An engine that does not understand that, or has just lost them, gets all.
-    pub(super) async fn load(&mut self, image: &ImageId, name: String) -> Result<(), OpsError> {
+    pub(super) async fn load(
+        &mut self,
+        image: &ImageId,
+        name: String,
+        begun: Option<Loading>,
+    ) -> Result<(), OpsError> {
         let there = self.engine.layers().await?;
         let layers = self.store.image(image)?.map(|image| image.layers).unwrap_or_default();
         let has = |layer: &Digest| there.iter().flatten().any(|there| there == layer);
         let new = layers.iter().filter(|layer| !has(&layer.diff_id)).map(|layer| layer.size).sum();
         self.has_room("loading the image into the engine", new)?;
-        match self.load_without(image, name.clone(), there).await {
+        let loading = begun.unwrap_or_else(|| Loading::begin(&self.engine));
+        match loading.complete(self.store.clone(), image, name.clone(), there).await {
             Err(OpsError::Engine(EngineError::Refused { .. })) => {
-                self.load_without(image, name, Vec::new()).await
+                Loading::begin(&self.engine).complete(self.store.clone(), image, name, Vec::new()).await
             }
             result => result,
-        }
-    }
-
-    async fn load_without(
-        &mut self,
-        image: &ImageId,
-        name: String,
-        there: Vec<Vec<Digest>>,
-    ) -> Result<(), OpsError> {
-        let (mut writer, reader) = switchyard_engine::pipe();
-        let (store, images) = (self.store.clone(), [(image.clone(), Some(name))]);
-        let writing = tokio::task::spawn_blocking(move || {
-            store.write_what_is_new(&images, &there, &mut writer)?;
-            writer.finish().map_err(crate::store::StoreError::Output)
-        });
-        let loaded = self.engine.load(reader).await;
-        let written = writing.await.map_err(|error| OpsError::File {
-            action: "read",
-            path: self.layout.store(),
-            source: std::io::Error::other(error),
-        })?;
-        // A store that is damaged breaks the stream, and tells more than the engine does; an engine that refuses breaks
-        // the pipe, and then it is the engine that tells more.
-        match (written, loaded) {
-            (Err(crate::store::StoreError::Output(_)) | Ok(()), Err(error)) => Err(error.into()),
-            (Err(error), _) => Err(error.into()),
-            (Ok(()), Ok(loaded)) if loaded.contains(image) => Ok(()),
-            (Ok(()), Ok(_)) => Err(crate::store::StoreError::NoSuchImage(image.clone()).into()),
         }
     }
 }

@@ -7,8 +7,10 @@ use switchyard_core::{ImageId, Repository, Tag};
 
 use super::execute::Live;
 use super::journal::Entry;
+use super::loading::Loading;
 use super::record::{Record, Release, Saved};
 use super::services::Services;
+use super::volume::Copied;
 use super::{OpsError, Tpcm, container, layout, unit, volume};
 
 /// Of the image that an operation brings, until it is decided.
@@ -28,15 +30,20 @@ impl<S: Services> Tpcm<S> {
             Step::Ingest => self.ingest(entry, live).await,
             Step::Load => {
                 let image = wanted_image(entry)?;
-                self.load_as(&name, &image, NEXT).await
+                self.load_as(&name, &image, NEXT, live.loading.take()).await
             }
             Step::PreHook => self.pre_hook(entry, live).await,
             Step::CopyAside => self.copy_aside(&name, live).await,
+            Step::CopyBack => self.copy_back(&name).await,
             Step::Stop => {
                 live.stopped = Some(Instant::now());
                 self.stop_container(&name, entry.before.as_ref()).await
             }
             Step::SetAside => self.copy_now(&name, live).await,
+            Step::Exchange => {
+                layout::rename(&self.layout.volume(&name), &self.layout.aside(&name))?;
+                layout::rename(&self.layout.back(&name), &self.layout.volume(&name))
+            }
             Step::Volume => self.make_volume(entry, std::mem::take(&mut live.files)).await,
             Step::Container => self.make_container(entry, live).await,
             Step::Replace => self.replace_container(entry).await,
@@ -91,9 +98,12 @@ impl<S: Services> Tpcm<S> {
         name: &TpcName,
         image: &ImageId,
         word: &str,
+        loading: Option<Loading>,
     ) -> Result<(), OpsError> {
-        if self.engine.image(image).await?.is_none() {
-            self.load(image, format!("{}:{word}", name.repository())).await?;
+        match (self.engine.image(image).await?, loading) {
+            (None, loading) => self.load(image, format!("{}:{word}", name.repository()), loading).await?,
+            (Some(_), Some(loading)) => loading.give_up().await,
+            (Some(_), None) => {}
         }
         Ok(self.engine.tag(image, &repository(name)?, &tag(word)?).await?)
     }
@@ -105,6 +115,16 @@ impl<S: Services> Tpcm<S> {
         self.has_room("setting the private volume aside", volume::size(&volume))?;
         layout::remove_tree(&aside)?;
         self.copy_now(name, live).await
+    }
+
+    async fn copy_back(&mut self, name: &TpcName) -> Result<(), OpsError> {
+        let (before, back) = (self.layout.before(name), self.layout.back(name));
+        self.has_room("bringing the data back", volume::size(&before))?;
+        layout::create(&self.layout.volume(name), 0o755)?;
+        for left in [self.layout.aside(name), back.clone()] {
+            layout::remove_tree(&left)?;
+        }
+        blocking(move || volume::copy(&before, &back, &mut Copied::default())).await
     }
 
     /// The first time all of it, then what has changed.

@@ -1,12 +1,12 @@
 //! The steps, each undone. Each may not have been done, or by half, or have been undone before.
 
-use switchyard_core::tpc::{Memory, Operation, Step};
+use switchyard_core::tpc::{Memory, Operation, Step, TpcName};
 
 use super::execute::Live;
 use super::journal::Entry;
 use super::services::Services;
 use super::steps::{NEXT, SAVED};
-use super::{OpsError, Tpcm, layout, volume};
+use super::{OpsError, Tpcm, layout, loading, volume};
 
 impl<S: Services> Tpcm<S> {
     pub(super) async fn backward(
@@ -18,6 +18,9 @@ impl<S: Services> Tpcm<S> {
         let name = entry.name.clone();
         match step {
             Step::Load => {
+                if !entry.progress.is_done(Step::Load) {
+                    loading::wait_for_others(&self.engine).await?;
+                }
                 self.drop_name(&name, NEXT).await?;
                 let new = entry.after.iter().flat_map(super::record::Record::images).collect::<Vec<_>>();
                 for image in new {
@@ -26,15 +29,17 @@ impl<S: Services> Tpcm<S> {
                 Ok(())
             }
             Step::CopyAside => layout::remove_tree(&self.layout.aside(&name)),
+            Step::CopyBack => layout::remove_tree(&self.layout.back(&name)),
             Step::Stop => self.start_old(entry, live).await,
             Step::SetAside => {
-                let aside = self.layout.aside(&name);
                 if entry.progress.is_done(Step::SetAside) {
-                    return volume::put_back(&aside, &self.layout.volume(&name), &self.layout.trash(&name));
+                    return self.put_volume_back(&name);
                 }
                 // Nobody has written into the volume since: the copy may be a half one.
-                layout::remove_tree(&aside)
+                layout::remove_tree(&self.layout.aside(&name))
             }
+            // What is aside is the volume itself, whole whenever it is there.
+            Step::Exchange => self.put_volume_back(&name),
             Step::Volume => {
                 self.discard(&name.bare()).await?;
                 if entry.operation == Operation::Install && !entry.had_volume {
@@ -77,7 +82,12 @@ impl<S: Services> Tpcm<S> {
                 None => Ok(()),
             },
             // The store lets go of what nobody needs when all is undone.
-            Step::Ingest => self.let_go_of_pulled(entry).await,
+            Step::Ingest => {
+                if let Some(loading) = live.loading.take() {
+                    loading.give_up().await;
+                }
+                self.let_go_of_pulled(entry).await
+            }
             // Hooks have had their effect, which goes with the
             // volume; looking on changes nothing. The others come after the record: the core never has them undone.
             Step::PreHook
@@ -93,6 +103,11 @@ impl<S: Services> Tpcm<S> {
             | Step::Forget
             | Step::Sweep => Ok(()),
         }
+    }
+
+    fn put_volume_back(&self, name: &TpcName) -> Result<(), OpsError> {
+        let layout = &self.layout;
+        volume::put_back(&layout.aside(name), &layout.volume(name), &layout.trash(name))
     }
 
     async fn put_old_container_back(&mut self, entry: &Entry) -> Result<(), OpsError> {

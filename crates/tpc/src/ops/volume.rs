@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
-use super::OpsError;
-use super::layout;
+use super::beneath::open_at;
+use super::{OpsError, layout};
 
 pub(super) use super::tree::size;
 pub(super) use copy::{Copied, copy};
@@ -42,9 +42,7 @@ fn open(directory: &Path) -> Result<OwnedFd, OpsError> {
 /// Opens a path below a volume for reading. A link anywhere in it is refused.
 pub(super) fn open_below(volume: &Path, path: &str) -> Result<Option<File>, OpsError> {
     let root = open(volume)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath());
-    let found = match opened {
+    let found = match open_at(&root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => {
@@ -56,10 +54,6 @@ pub(super) fn open_below(volume: &Path, path: &str) -> Result<Option<File>, OpsE
         Ok(metadata) if metadata.is_file() => Ok(Some(found)),
         _ => Err(OpsError::Planted(volume.join(path))),
     }
-}
-
-fn beneath() -> ResolveFlags {
-    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS
 }
 
 /// Writes what a tar archive of the engine has into a directory, without its first path component. Plain files and
@@ -116,8 +110,7 @@ fn put_directory(
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(failed(error.into())),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat2(root, path, flags, Mode::empty(), beneath())
+    let opened = open_at(root, path, OFlags::RDONLY | OFlags::DIRECTORY)
         .map_err(|_| OpsError::Planted(volume.join(path)))?;
     owner_of(&opened, owner).map_err(failed)
 }
@@ -151,8 +144,7 @@ fn put_file(
 fn parent_of<'a>(root: &OwnedFd, volume: &Path, path: &'a Path) -> Result<(OwnedFd, &'a Path), OpsError> {
     let name = path.file_name().map_or(path, Path::new);
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat2(root, parent, flags, Mode::empty(), beneath());
+    let opened = open_at(root, parent, OFlags::RDONLY | OFlags::DIRECTORY);
     Ok((opened.map_err(|_| OpsError::Planted(volume.join(parent)))?, name))
 }
 

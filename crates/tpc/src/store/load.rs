@@ -9,6 +9,7 @@ use std::io::Write;
 use serde::Serialize;
 use switchyard_core::{Digest, ImageId};
 
+use super::ahead::Ahead;
 use super::layer::LayerReader;
 use super::{Store, StoreError, StoredImage, StoredLayer, hex};
 
@@ -46,40 +47,51 @@ impl Store {
         there: &[Vec<Digest>],
         out: impl Write,
     ) -> Result<usize, StoreError> {
-        let mut out = Output(out);
+        self.complete(Ahead::new(out), images, there).map(|(left_out, _)| left_out)
+    }
+
+    /// As [`Store::write_what_is_new`], into an archive that has some of the layers already; gives back where it went.
+    pub fn complete<W: Write>(
+        &self,
+        ahead: Ahead<W>,
+        images: &[(ImageId, Option<String>)],
+        there: &[Vec<Digest>],
+    ) -> Result<(usize, W), StoreError> {
+        let mut ahead = ahead.whole()?;
         let mut left_out = 0;
         let mut manifest = Vec::new();
-        let (mut layers, mut configs) = (HashSet::new(), HashSet::new());
+        let mut configs = HashSet::new();
         for (id, name) in images {
             let image = self.image(id)?.ok_or_else(|| StoreError::NoSuchImage(id.clone()))?;
+            let known = there.iter().map(|layers| in_common(&image, layers)).max().unwrap_or_default();
+            left_out += known;
+            self.write_layers(&image.layers[known..], &mut ahead)?;
+            let name_of = |layer: &StoredLayer| {
+                let digest = layer.diff_id.as_str();
+                ahead.layers.get(digest).cloned().unwrap_or_else(|| blob(digest))
+            };
             manifest.push(ManifestImage {
                 config: blob(id.as_str()),
                 repo_tags: name.clone().map(|name| vec![name]),
-                layers: image.layers.iter().map(|layer| blob(layer.diff_id.as_str())).collect(),
+                layers: image.layers.iter().map(name_of).collect(),
             });
-            let known = there.iter().map(|layers| in_common(&image, layers)).max().unwrap_or_default();
-            left_out += known;
-            self.write_layers(&image.layers[known..], &mut layers, &mut out)?;
             if configs.insert(id) {
-                out.file(&blob(id.as_str()), &image.config)?;
+                ahead.out.file(&blob(id.as_str()), &image.config)?;
             }
         }
         let manifest = serde_json::to_vec(&manifest).map_err(|error| StoreError::Output(error.into()))?;
-        out.file("manifest.json", &manifest)?;
-        out.end()?;
-        Ok(left_out)
+        ahead.out.file("manifest.json", &manifest)?;
+        ahead.out.end()?;
+        Ok((left_out, ahead.out.0))
     }
 
-    fn write_layers(
-        &self,
-        layers: &[StoredLayer],
-        written: &mut HashSet<String>,
-        out: &mut Output<impl Write>,
-    ) -> Result<(), StoreError> {
+    fn write_layers(&self, layers: &[StoredLayer], ahead: &mut Ahead<impl Write>) -> Result<(), StoreError> {
         for layer in layers {
-            if written.insert(layer.diff_id.as_str().to_owned()) {
-                out.header(&blob(layer.diff_id.as_str()), layer.size)?;
-                out.layer(self.read_layer(&layer.diff_id)?, layer.size)?;
+            let digest = layer.diff_id.as_str();
+            if !ahead.layers.contains_key(digest) {
+                ahead.out.header(&blob(digest), layer.size)?;
+                ahead.out.layer(self.read_layer(&layer.diff_id)?, layer.size)?;
+                ahead.layers.insert(digest.to_owned(), blob(digest));
             }
         }
         Ok(())
@@ -96,9 +108,9 @@ fn blob(digest: &str) -> String {
 }
 
 /// A tar that is being written. All that could differ between two of the same images is zero.
-struct Output<W>(W);
+pub(super) struct Output<W: ?Sized>(pub(super) W);
 
-impl<W: Write> Output<W> {
+impl<W: Write + ?Sized> Output<W> {
     fn file(&mut self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         self.header(name, content.len() as u64)?;
         self.write(content)?;
@@ -123,7 +135,7 @@ impl<W: Write> Output<W> {
         self.pad(size)
     }
 
-    fn header(&mut self, name: &str, size: u64) -> Result<(), StoreError> {
+    pub(super) fn header(&mut self, name: &str, size: u64) -> Result<(), StoreError> {
         let mut block = [0; BLOCK];
         let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
         put(0, name.as_bytes());
@@ -146,7 +158,7 @@ impl<W: Write> Output<W> {
         self.write(&block)
     }
 
-    fn pad(&mut self, size: u64) -> Result<(), StoreError> {
+    pub(super) fn pad(&mut self, size: u64) -> Result<(), StoreError> {
         let rest = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or_default();
         self.write(&[0; BLOCK][..rest])
     }
@@ -156,7 +168,7 @@ impl<W: Write> Output<W> {
         self.0.flush().map_err(StoreError::Output)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.0.write_all(bytes).map_err(StoreError::Output)
     }
 }

@@ -11,6 +11,7 @@
 //! A file is written below `tmp`, synced, and renamed to its place; it never changes afterwards. A config comes last, so
 //! an image whose config is there is there. Nothing is locked here: one operation at a time is its callers' rule.
 
+mod ahead;
 mod digest;
 mod error;
 mod files;
@@ -20,6 +21,7 @@ mod load;
 mod prune;
 mod verify;
 
+pub use ahead::Ahead;
 pub use error::StoreError;
 pub use image::{StoredImage, StoredLayer};
 pub use prune::Pruned;

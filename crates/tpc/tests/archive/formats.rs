@@ -49,7 +49,7 @@ fn a_layout_directory() {
         let layout = directory.path().join("stick");
         write_layout(&layout, &two(), packed);
         let mut read = 0;
-        let taken = ingest_path(&layout, &store, &bounds(), &mut |count| read += count).unwrap();
+        let taken = ingest_path(&layout, &store, &bounds(), &mut |count| read += count, None).unwrap();
         assert_eq!(taken.len(), 2);
         assert!(read > 6000, "{read}");
         assert_eq!(store.verify().unwrap(), []);

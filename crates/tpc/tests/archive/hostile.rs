@@ -354,7 +354,7 @@ fn a_layout_with_links_or_strange_files() {
     std::fs::write(&secret, b"{}").unwrap();
     std::fs::remove_file(layout.join("index.json")).unwrap();
     std::os::unix::fs::symlink(&secret, layout.join("index.json")).unwrap();
-    let take = || switchyard_tpc::archive::ingest_path(&layout, &store, &bounds(), &mut |_| {});
+    let take = || switchyard_tpc::archive::ingest_path(&layout, &store, &bounds(), &mut |_| {}, None);
     assert!(take().unwrap_err().to_string().contains("is a link"));
     std::fs::remove_file(layout.join("index.json")).unwrap();
     assert!(matches!(take().unwrap_err(), ArchiveError::NotAnImage(_)));

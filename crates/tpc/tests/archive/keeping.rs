@@ -1,9 +1,11 @@
 //! What the store promises: it keeps, finds what is wrong, gives back, and lets go.
 
 use std::fs;
+use std::io::{self, Write};
 
 use switchyard_core::ImageId;
-use switchyard_tpc::store::{Store, StoreError};
+use switchyard_tpc::archive::{ArchiveError, Ingested, ingest_path};
+use switchyard_tpc::store::{Ahead, Store, StoreError};
 
 use crate::fixtures::*;
 
@@ -63,6 +65,74 @@ fn layers_that_an_engine_has_at_the_bottom_are_left_out() {
         (0, 2),
         "the same layer elsewhere is another"
     );
+}
+
+/// Takes an archive whose layers are passed on.
+fn take_ahead<W: Write + 'static>(
+    archive: &[u8],
+    store: &Store,
+    ahead: &mut Ahead<W>,
+) -> Result<Vec<Ingested>, ArchiveError> {
+    let file = store.path().join("archive");
+    fs::write(&file, archive).unwrap();
+    let taken = ingest_path(&file, store, &bounds(), &mut |_| {}, Some(ahead));
+    fs::remove_file(file).unwrap();
+    taken
+}
+
+#[test]
+fn what_is_passed_on_while_it_is_read_becomes_the_same_image_once_it_is_told_what_it_is() {
+    let images = [Image::usual("web")];
+    for (archive, passed) in [
+        (docker_old(&images), true),
+        (docker_new(&images), true),
+        (oci(&images, Packed::Plain), true),
+        (oci(&images, Packed::Gzip), true),
+        // Not every engine unpacks these.
+        (oci(&images, Packed::Zstd), false),
+        (exported(), false),
+    ] {
+        let (_directory, store) = store();
+        let mut ahead = Ahead::new(Vec::new());
+        let taken = take_ahead(&archive, &store, &mut ahead).unwrap();
+        let (bytes, id) = (ahead.bytes(), taken[0].id.clone());
+        let (_, loaded) = store.complete(ahead, &[(id.clone(), Some("tpc/web:1".to_owned()))], &[]).unwrap();
+        let (_other, second) = self::store();
+        let again = take(loaded.as_slice(), &second).unwrap();
+        assert_eq!((&again[0].id, again[0].names.as_slice()), (&id, ["tpc/web:1".to_owned()].as_slice()));
+        assert_eq!(bytes > 0, passed);
+        // What the store has is not passed on again, but given from there.
+        let mut ahead = Ahead::new(Vec::new());
+        take_ahead(&archive, &store, &mut ahead).unwrap();
+        assert_eq!(ahead.bytes(), 0);
+        let (_, loaded) = store.complete(ahead, &[(id.clone(), None)], &[]).unwrap();
+        assert_eq!(take(loaded.as_slice(), &second).unwrap()[0].id, id);
+    }
+}
+
+/// Takes so many bytes.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_engine_that_takes_no_more_is_no_reason_not_to_keep_an_image_and_is_not_told_of_it() {
+    let (_directory, store) = store();
+    let mut ahead = Ahead::new(Full(1000));
+    let taken = take_ahead(&docker_new(&[Image::usual("web")]), &store, &mut ahead).unwrap();
+    assert_eq!(store.verify().unwrap(), []);
+    let error =
+        store.complete(ahead, &[(taken[0].id.clone(), None)], &[]).map(|(count, _)| count).unwrap_err();
+    assert!(matches!(error, StoreError::Output(_)), "{error}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use switchyard_core::tpc::{Asked, Facts, Operation, Step, plan};
 use switchyard_tpc::ops::State;
 
-use crate::site::{Image, ONE, Site, TWO, docker};
+use crate::site::{Everything, Image, ONE, Site, TWO, docker};
 
 const VERB: &str = "SWITCHYARD_TPC_TEST_VERB";
 const ROOT: &str = "SWITCHYARD_TPC_TEST_ROOT";
@@ -43,7 +43,7 @@ async fn the_process_that_is_killed() {
 }
 
 /// An operation in a process of its own.
-fn process(site: &Site, verb: &str) -> Command {
+pub(crate) fn process(site: &Site, verb: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "kills::the_process_that_is_killed", "--nocapture"])
@@ -89,30 +89,71 @@ async fn recovered(site: &Site) {
     assert!(problems.is_empty(), "{problems:?}");
 }
 
-#[tokio::test]
-async fn an_installation_killed_anywhere_is_whole_or_was_never_there() {
-    let whole = Site::new("whole");
-    let nothing = {
+/// What an installation may leave: so many things, or what was there before anything was.
+pub(crate) struct Installed {
+    nothing: Everything,
+    number: usize,
+}
+
+impl Installed {
+    /// Learned from one that nobody cuts short.
+    pub(crate) async fn learn(whole: &Site) -> Self {
         drop(whole.open());
         std::fs::write(whole.root.join("tpc/.store/lock"), "").unwrap();
         std::fs::create_dir_all(whole.root.join("tpc/.store/journal")).unwrap();
-        whole.everything()
-    };
-    whole.install(&ONE).await.unwrap();
-    let number = whole.everything().len();
+        let nothing = whole.everything();
+        whole.install(&ONE).await.unwrap();
+        Self { nothing, number: whole.everything().len() }
+    }
+
+    pub(crate) async fn whole_or_nothing(&self, site: &Site, at: &str) {
+        site.open().recover().await.unwrap();
+        let found = site.everything();
+        if site.running().is_some() {
+            recovered(site).await;
+            assert_eq!(found.len(), self.number, "{at}: {found:#?}");
+        } else {
+            assert_eq!(found, self.nothing, "{at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_installation_killed_anywhere_is_whole_or_was_never_there() {
+    let installed = Installed::learn(&Site::new("whole")).await;
     for point in points(Operation::Install) {
         let site = Site::new("inst");
         site.archive(&ONE);
         assert!(killed(&site, "install", &point), "{point} was not reached");
-        site.open().recover().await.unwrap();
-        let found = site.everything();
-        if site.running().is_some() {
-            recovered(&site).await;
-            assert_eq!(found.len(), number, "{point}: {found:#?}");
-        } else {
-            assert_eq!(found, nothing, "{point}");
-        }
+        installed.whole_or_nothing(&site, &point).await;
     }
+}
+
+/// After an upgrade that was cut short: which version runs.
+async fn old_or_new(site: &Site, before: &Everything, at: &str) -> String {
+    recovered(site).await;
+    let version = site.running().unwrap_or_else(|| panic!("{at}: neither version runs"));
+    if version == "1" {
+        assert_eq!(site.data(), ["1"], "{at}: the data is not the old version's");
+        let mut found = site.everything();
+        found.retain(|name, _| !name.contains("/backup/"));
+        assert_eq!(found, *before, "{at}: something is left");
+    } else {
+        assert_eq!(site.data(), ["1", "2"], "{at}: data is lost");
+        assert!(site.volume("got").exists(), "{at}: the hook did not run");
+        let tpcm = site.open().show(&site.name).await.unwrap();
+        assert!(tpcm.before.is_some(), "{at}: there is no way back");
+        nothing_beside(site, at);
+    }
+    version
+}
+
+/// No copy of a volume, and no container or name of an image, that only an operation under way has.
+fn nothing_beside(site: &Site, at: &str) {
+    let found = site.everything();
+    let passing = ["/aside/", "/back/", "/trash/", "/tmp/", ":next", ":saved", ".NEXT", ".BEFORE"];
+    let left = found.keys().find(|name| passing.iter().any(|part| name.contains(part)));
+    assert_eq!(left, None, "{at}: {found:#?}");
 }
 
 #[tokio::test]
@@ -124,19 +165,7 @@ async fn an_upgrade_killed_anywhere_leaves_the_old_or_the_new_version_with_its_d
         site.install(&ONE).await.unwrap();
         let before = site.everything();
         assert!(killed(&site, "upgrade", &point), "{point} was not reached");
-        recovered(&site).await;
-        let version = site.running().unwrap_or_else(|| panic!("{point}: neither version runs"));
-        if version == "1" {
-            assert_eq!(site.data(), ["1"], "{point}: the data is not the old version's");
-            let mut found = site.everything();
-            found.retain(|name, _| !name.contains("/backup/"));
-            assert_eq!(found, before, "{point}: something is left");
-        } else {
-            assert_eq!(site.data(), ["1", "2"], "{point}: data is lost");
-            assert!(site.volume("got").exists(), "{point}: the hook did not run");
-            let tpcm = site.open().show(&site.name).await.unwrap();
-            assert!(tpcm.before.is_some(), "{point}: there is no way back");
-        }
+        let version = old_or_new(&site, &before, &point).await;
         outcomes.insert(version);
     }
     assert_eq!(outcomes.len(), 2, "each of both must come out at some point");
@@ -149,13 +178,19 @@ async fn a_rollback_killed_anywhere_leaves_one_of_both_versions_with_its_data() 
         site.install(&ONE).await.unwrap();
         site.upgrade(&TWO).await.unwrap();
         assert!(killed(&site, "rollback", &point), "{point} was not reached");
-        recovered(&site).await;
-        match site.running().as_deref() {
-            Some("2") => assert_eq!(site.data(), ["1", "2"], "{point}"),
-            Some("1") => assert_eq!(site.data(), ["1"], "{point}"),
-            other => panic!("{point}: {other:?} runs"),
-        }
+        back_or_not(&site, &point).await;
     }
+}
+
+/// After a rollback that was cut short.
+pub(crate) async fn back_or_not(site: &Site, at: &str) {
+    recovered(site).await;
+    match site.running().as_deref() {
+        Some("2") => assert_eq!(site.data(), ["1", "2"], "{at}"),
+        Some("1") => assert_eq!(site.data(), ["1"], "{at}"),
+        other => panic!("{at}: {other:?} runs"),
+    }
+    nothing_beside(site, at);
 }
 
 #[tokio::test]
@@ -221,11 +256,16 @@ async fn a_save_killed_anywhere_leaves_what_was_saved_before_or_now() {
     for point in points(Operation::Save) {
         docker(&["exec", site.name.as_str(), "/bin/sh", "-c", &format!("echo {point} > /written")]);
         assert!(killed(&site, "save", &point), "{point} was not reached");
-        recovered(&site).await;
-        assert_eq!(site.running().as_deref(), Some("1"), "{point}");
-        let images = site.everything().into_keys().filter(|name| name.starts_with("image ")).count();
-        assert_eq!(images, 1, "{point}: {:#?}", site.everything());
+        nothing_is_lost(&site, &point).await;
     }
+}
+
+/// After a save that was cut short.
+async fn nothing_is_lost(site: &Site, at: &str) {
+    recovered(site).await;
+    assert_eq!(site.running().as_deref(), Some("1"), "{at}");
+    let images = site.everything().into_keys().filter(|name| name.starts_with("image ")).count();
+    assert_eq!(images, 1, "{at}: {:#?}", site.everything());
 }
 
 #[tokio::test]
@@ -237,13 +277,18 @@ async fn a_restore_killed_anywhere_is_done_by_the_next_boot() {
     for point in points(Operation::Restore) {
         site.on_another_image();
         assert!(killed(&site, "restore", &point), "{point} was not reached");
-        // What the unit of the boot does.
-        site.open().recover().await.unwrap();
-        site.open().restore().await.unwrap();
-        recovered(&site).await;
-        assert_eq!(site.running().as_deref(), Some("1"), "{point}");
-        assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "kept", "{point}");
+        next_boot(&site, &point).await;
     }
+}
+
+/// After a restore that was cut short: what the unit of the boot does.
+pub(crate) async fn next_boot(site: &Site, at: &str) {
+    site.open().recover().await.unwrap();
+    site.open().restore().await.unwrap();
+    recovered(site).await;
+    assert_eq!(site.running().as_deref(), Some("1"), "{at}");
+    assert_eq!(docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]), "kept", "{at}");
+    nothing_beside(site, at);
 }
 
 /// The SONiC image that was booted back into has a container of an earlier state.
@@ -418,4 +463,21 @@ async fn an_upgrade_that_could_not_be_undone_is_whole_again_once_it_is() {
         summary.reason
     );
     assert_eq!(site.data(), ["1"]);
+}
+
+/// The engine's data is on another file system than the volumes, of which the last version's sync knows nothing.
+#[tokio::test]
+async fn the_volume_of_a_version_that_counts_is_on_the_disk() {
+    let site = Site::on_a_disk("disk");
+    site.archive(&TWO);
+    site.install(&ONE).await.unwrap();
+    assert!(killed(&site, "upgrade", "record:after"));
+    let planned = site.open_as(true, true).recover().await.unwrap();
+    assert!(planned.len() == 1 && planned[0].finished && !planned[0].done, "{planned:?}");
+    let after = site.after_a_power_cut();
+    let record =
+        std::fs::read_to_string(after.join(format!(".store/tpcs/{}/record.json", site.name))).unwrap();
+    assert!(record.contains(r#""version": "2""#), "{record}");
+    let hook = std::fs::read_to_string(after.join(site.name.as_str()).join("hook/post.sh")).unwrap();
+    assert_eq!(hook, TWO.post);
 }

@@ -116,6 +116,14 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+fn mount_disk(file: &Path, at: &Path) {
+    let mounted = Command::new("mount").args(["-o", "loop"]).args([file, at]).status();
+    assert!(mounted.unwrap().success(), "a disk cannot be mounted");
+}
+
+/// Names of what was found, and of some of it more than that.
+pub(crate) type Everything = BTreeMap<String, String>;
+
 /// What an image does, and what it has in `/tpc`.
 #[derive(Clone, Copy)]
 pub(crate) struct Image {
@@ -167,6 +175,29 @@ impl Site {
         fs::create_dir(root.join(".store")).unwrap();
         fs::write(defaults, text).unwrap();
         site
+    }
+
+    /// One whose containers are on a disk of their own.
+    pub(crate) fn on_a_disk(what: &str) -> Self {
+        let site = Self::new(what);
+        let (root, disk) = (site.root.join("tpc"), site.root.join("disk"));
+        let text = fs::read(root.join(".store/defaults.json")).unwrap();
+        fs::File::create(&disk).unwrap().set_len(256 << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk).status();
+        assert!(made.unwrap().success(), "mkfs.ext4 is not installed");
+        mount_disk(&disk, &root);
+        fs::create_dir(root.join(".store")).unwrap();
+        fs::write(root.join(".store/defaults.json"), text).unwrap();
+        site
+    }
+
+    /// What that disk would have if the power were cut now.
+    pub(crate) fn after_a_power_cut(&self) -> PathBuf {
+        let (copy, after) = (self.root.join("copy"), self.root.join("after"));
+        fs::copy(self.root.join("disk"), &copy).unwrap();
+        fs::create_dir(&after).unwrap();
+        mount_disk(&copy, &after);
+        after
     }
 
     /// Leaves so much room on that partition.
@@ -331,7 +362,7 @@ impl Site {
     }
 
     /// Everything that could be left over, without what changes from run to run.
-    pub(crate) fn everything(&self) -> BTreeMap<String, String> {
+    pub(crate) fn everything(&self) -> Everything {
         let mut found = BTreeMap::new();
         let name = self.name.as_str();
         let filter = format!("name={name}");
@@ -387,6 +418,8 @@ impl Drop for Site {
             let _ = fs::remove_dir(hierarchy.path().join(name));
         }
         // Most are on none of their own.
-        let _ = Command::new("umount").arg(self.root.join("tpc")).stderr(Stdio::null()).status();
+        for mounted in ["tpc", "after"] {
+            let _ = Command::new("umount").arg(self.root.join(mounted)).stderr(Stdio::null()).status();
+        }
     }
 }

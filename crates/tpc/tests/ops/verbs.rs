@@ -1,6 +1,7 @@
 //! What each verb does when nobody kills it, and what it refuses.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -85,7 +86,11 @@ async fn an_upgrade_takes_the_data_along_and_rollback_brings_version_and_data_ba
     let images = docker(&["images", "--format", "{{.Tag}}", &format!("tpc/{}", site.name)]);
     assert_eq!(images, "latest", "one name is left");
 
+    let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
+    let present = inode(site.volume("data"));
     site.open().rollback(&site.name, false).await.unwrap();
+    let before = site.root.join("tpc/.store/tpcs").join(site.name.as_str()).join("before/data");
+    assert_eq!(inode(before), present, "data is moved, not copied, while nobody serves");
     assert_eq!((site.running().as_deref(), site.data()), (Some("1"), vec!["1".to_owned()]));
     assert_eq!(
         docker(&["exec", site.name.as_str(), "/bin/cat", "/written"]),

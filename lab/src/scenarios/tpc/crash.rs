@@ -183,17 +183,21 @@ fn upgrade_without_data(switch: &Switch) -> Result<()> {
 }
 
 /// Version 2 with its data, which version 1 has as well.
-fn upgraded(switch: &Switch, files: &Files) -> Result<()> {
+pub(super) fn upgraded(switch: &Switch, files: &Files) -> Result<()> {
     fresh(switch, files)?;
     tpcm(switch, &format!("upgrade story {} -y", files.two))?;
     switch.ok("docker exec story sh -c 'echo newer > /tpc/data; sync'").map(drop)
 }
 
+/// As [`one_runs`] after [`upgraded`]: each version has the data of its own.
+pub(super) fn one_runs_of(switch: &Switch) -> Result<()> {
+    has(switch, |version| if version == "1" { "layer\nvolume" } else { "layer\nnewer" })
+}
+
 fn rollback(switch: &Switch) -> Result<()> {
     tell(switch, || {
         let files = files(switch)?;
-        let after = || has(switch, |version| if version == "1" { "layer\nvolume" } else { "layer\nnewer" });
-        everywhere(switch, "rollback story -y", &|| upgraded(switch, &files), &after)
+        everywhere(switch, "rollback story -y", &|| upgraded(switch, &files), &|| one_runs_of(switch))
     })
 }
 

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::crash::{Files, files, fresh, killed, nothing_left, one_runs, steps, words};
+use super::crash::{
+    Files, files, fresh, killed, nothing_left, one_runs, one_runs_of, steps, upgraded, words,
+};
 use super::{runs, show, tell, tpcm};
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: an upgrade that loses power at every step leaves one version with its data", upgrade),
+    story("tpcm: a rollback that loses power at every step leaves one version with its data", rollback),
     story("tpcm: a restore that loses power at every step brings back what Docker forgot", restore),
     story("tpcm: an install that loses power at every step leaves all or nothing", install),
     story("tpcm: an uninstallation that loses power at every step leaves all or nothing", uninstall),
@@ -111,6 +114,16 @@ fn upgrade(switch: &Switch) -> Result<()> {
         let line = format!("upgrade story {} -y", files.two);
         let done = || runs(switch, "story", "2");
         of_installed(switch, &files, &line, &|| Ok(()), &done)
+    })
+}
+
+fn rollback(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let files = files(switch)?;
+        let begin = || upgraded(switch, &files);
+        let done = || runs(switch, "story", "1");
+        let line = "rollback story -y";
+        Operation { line, begin: &begin, after: &|| one_runs_of(switch), done: &done }.everywhere(switch)
     })
 }
 

@@ -19,6 +19,8 @@ struct World {
     next: Option<u8>,
     /// A copy of the volume, and whether all of it is there.
     aside: Option<(u8, bool)>,
+    /// A copy of the data to go back to.
+    back: Option<u8>,
     unit: Option<u8>,
     record: Option<u8>,
     /// The limits of the container.
@@ -42,6 +44,7 @@ fn nothing() -> World {
         renamed: None,
         next: None,
         aside: None,
+        back: None,
         unit: None,
         record: None,
         limits: OLD,
@@ -76,8 +79,13 @@ impl World {
             Step::Load => drop(self.images.insert(new)),
             Step::PreHook | Step::PostHook | Step::StaysUp | Step::KeepOld => {}
             Step::CopyAside => self.aside = self.volume.map(|version| (version, false)),
+            Step::CopyBack => self.back = Some(new),
             Step::Stop => self.runs = false,
             Step::SetAside => self.aside = self.volume.map(|version| (version, true)),
+            Step::Exchange => {
+                self.aside = self.volume.map(|version| (version, true));
+                self.volume = self.back.take();
+            }
             Step::Volume => {
                 if operation != Operation::Restore || self.volume.is_none() {
                     self.volume = Some(new);
@@ -135,6 +143,13 @@ impl World {
                 }
                 _ => self.aside = None,
             },
+            Step::CopyBack => self.back = None,
+            // What is aside is the volume itself: it is whole whenever it is there.
+            Step::Exchange => {
+                if let Some((version, _)) = self.aside.take() {
+                    self.volume = Some(version);
+                }
+            }
             Step::Volume => {
                 if before.volume.is_none() {
                     self.volume = None;
@@ -281,7 +296,7 @@ fn a_plan_that_ran_to_its_end_leaves_the_new_version_alone() {
 }
 
 #[test]
-fn an_upgrade_checks_before_it_stops_and_lets_go_last() {
+fn an_upgrade_checks_before_it_stops_and_lets_go_last_and_a_rollback_copies_before_it_stops() {
     let steps = plan(Operation::Upgrade, &Facts { hooks: true, ..Facts::default() });
     let order: Vec<_> = [
         Step::Ingest,
@@ -305,6 +320,10 @@ fn an_upgrade_checks_before_it_stops_and_lets_go_last() {
     let down: Vec<_> = steps.iter().skip_while(|step| **step != Step::Stop).copied().collect();
     let short = [Step::Stop, Step::SetAside, Step::Volume, Step::Replace, Step::Start];
     assert!(down.starts_with(&short), "nothing is done while it is down that can be done before: {down:?}");
+    let back = plan(Operation::Rollback, &Facts::default());
+    let down: Vec<_> = back.iter().skip_while(|step| **step != Step::Stop).copied().collect();
+    assert!(down.starts_with(&[Step::Stop, Step::Exchange, Step::Volume, Step::Replace, Step::Start]));
+    assert!(!down.contains(&Step::CopyBack) && back.contains(&Step::CopyBack), "{back:?}");
     let without = plan(Operation::Upgrade, &Facts::default());
     assert!(!without.contains(&Step::PreHook) && !without.contains(&Step::PostHook));
     assert!(without.contains(&Step::SetAside), "data is set aside even if no hook is to see it");
@@ -321,5 +340,5 @@ fn no_step_is_in_a_plan_twice_and_each_has_a_name_of_its_own() {
         assert_eq!(distinct.len(), steps.len(), "{operation}: {steps:?}");
         words.extend(distinct);
     }
-    assert_eq!(words.len(), 24, "a step that is in no plan can go: {words:?}");
+    assert_eq!(words.len(), 26, "a step that is in no plan can go: {words:?}");
 }
