@@ -47,6 +47,8 @@ struct Kept {
 /// A patch of JSON (RFC 7396), and Kubernetes' own, which knows that a condition is told by its type.
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
+/// What the node authorizer says of an object that nothing ties to the node.
+const NO_LONGER_OURS: &str = "no relationship found between node";
 
 impl Client {
     /// Speaks to this server as this node. Nothing is read or sent before the first question.
@@ -117,7 +119,12 @@ impl Client {
     ) -> Result<bool, ClusterError> {
         let place = format!("/api/v1/namespaces/{}/pods/{}", segment(pod.namespace), segment(pod.name));
         let answer = self.call(Ask::get(place.as_str()), ANSWER_MAX).await?;
-        let Some(raw) = self.found::<RawPod>(&answer, "read a pod of its own")? else { return Ok(false) };
+        let raw = match self.found::<RawPod>(&answer, "read a pod of its own") {
+            // Kubernetes' node authorizer lets a node see what is bound to it, and of what is gone that cannot be said.
+            Err(ClusterError::Forbidden { message, .. }) if message.contains(NO_LONGER_OURS) => None,
+            other => other?,
+        };
+        let Some(raw) = raw else { return Ok(false) };
         let now = raw.status.conditions.unwrap_or_default();
         if now.iter().any(|now| {
             now.kind == condition.kind
