@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,7 +39,7 @@ fn site(what: &str) -> Site {
     site
 }
 
-fn large(site: &Site, image: &Image) {
+pub(crate) fn large(site: &Site, image: &Image) {
     noise(&site.root.join(format!("files-{}", image.version)).join("noise"), 24);
     site.archive(image);
 }
@@ -185,6 +185,49 @@ async fn a_commit_that_the_engine_is_still_busy_with_is_waited_for() {
     let paused = docker(&["inspect", "--format", "{{.State.Paused}}", site.name.as_str()]);
     assert_eq!(paused, "false", "the engine is still busy with it");
     nothing_is_lost(&site, "while it is committed").await;
+}
+
+/// Waits until the engine has all of a site's archive and is only beginning to unpack it.
+fn is_handed_over(site: &Site, root: &Path) {
+    let name = format!("tpc/{}:next", site.name);
+    let whole = |entry: fs::DirEntry| {
+        let manifest = fs::read_to_string(entry.path().join("manifest.json")).unwrap_or_default();
+        manifest.contains(&name)
+    };
+    let begun = Instant::now();
+    while !fs::read_dir(root.join("tmp")).unwrap().flatten().any(whole) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it was never handed over");
+        std::thread::yield_now();
+    }
+}
+
+/// The engine unpacks what it has got of a process that has died since.
+#[tokio::test]
+async fn a_load_that_the_engine_is_still_busy_with_is_waited_for() {
+    let installed = Installed::learn(&site("loaw")).await;
+    let root = PathBuf::from(docker(&["info", "--format", "{{.DockerRootDir}}"]));
+    // It may be quicker than the kill, or not have got the last bytes.
+    for _ in 0..20 {
+        let site = site("load");
+        let since = now();
+        let mut command = process(&site, "install");
+        let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        is_handed_over(&site, &root);
+        kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
+        child.wait().unwrap();
+        let was_loaded = || {
+            let (since, until) = (since.to_string(), (now() + 1).to_string());
+            let events = ["events", "--since", &since, "--until", &until, "--filter", "event=load"];
+            docker(&events).contains(site.name.as_str())
+        };
+        let before = was_loaded();
+        installed.whole_or_nothing(&site, "while it is loaded").await;
+        assert!(site.running().is_none(), "it was decided before it was killed");
+        if !before && was_loaded() {
+            return;
+        }
+    }
+    panic!("the engine was never busy with it");
 }
 
 #[tokio::test]
