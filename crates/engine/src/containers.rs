@@ -26,6 +26,8 @@ pub struct Container {
     pub id: ContainerId,
     /// Does it run now?
     pub running: bool,
+    /// Is it held still, by whoever asked for that or while it is committed?
+    pub paused: bool,
     /// The process id of its first process, as the host sees it.
     pub pid: Option<i64>,
     /// When it last began to run, RFC 3339.
@@ -49,14 +51,14 @@ pub struct Container {
 /// A container that bears a label.
 #[derive(Debug, Clone)]
 pub struct Labelled {
+    /// Its id.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// The id of the image it was made from.
     pub image: Option<ImageId>,
     /// Its labels.
     pub labels: HashMap<String, String>,
-    /// The host's paths that are mounted into it, each with the path inside.
-    pub binds: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What of the host a container was made for. The engine resolves it anew at every start.
@@ -126,8 +128,8 @@ impl Engine {
         let describe = |summary: ContainerSummary| Labelled {
             name: name_of(&summary).to_owned(),
             image: summary.image_id.and_then(|id| ImageId::parse(&id).ok()),
+            id: summary.id.unwrap_or_default(),
             labels: summary.labels.unwrap_or_default(),
-            binds: binds_of(summary.mounts),
         };
         Ok(listed.into_iter().map(describe).collect())
     }
@@ -159,10 +161,20 @@ impl Engine {
         }
     }
 
-    /// Removes a container that does not run. One that is gone is as asked.
+    /// Removes a container that does not run. One that is gone, or is being removed by somebody else, is as asked.
     pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
         let removed = self.docker.remove_container(id, None::<RemoveContainerOptions>).await;
-        gone_is_fine(removed.map_err(|error| self.error(id, error)))
+        match removed {
+            Err(Bollard::DockerResponseServerError { status_code: 409, message })
+                if message.contains("already in progress") =>
+            {
+                let options = WaitContainerOptions { condition: "removed".to_owned() };
+                // However that ends, who asks next finds out.
+                let _ = self.docker.wait_container(id, Some(options)).next().await;
+                Ok(())
+            }
+            removed => gone_is_fine(removed.map_err(|error| self.error(id, error))),
+        }
     }
 
     /// Returns when the container does not run. An error says that this cannot be told, not that it ended.
@@ -207,6 +219,7 @@ fn describe(raw: ContainerInspectResponse) -> Option<Container> {
     Some(Container {
         id: ContainerId::parse(raw.id.as_deref()?).ok()?,
         running: state.running.unwrap_or_default(),
+        paused: state.paused.unwrap_or_default(),
         pid: state.pid.filter(|pid| *pid > 0),
         started_at: state.started_at.filter(|at| happened(at)),
         finished_at: state.finished_at.filter(|at| happened(at)),

@@ -53,6 +53,9 @@ impl Engine {
             {
                 return Err(EngineError::NoSuchImage(image));
             }
+            Err(Bollard::DockerResponseServerError { status_code: 409, .. }) => {
+                return Err(EngineError::NameTaken(name.to_owned()));
+            }
             made => made.map_err(|error| self.error(name, error))?,
         };
         ContainerId::parse(&made.id).map_err(|error| EngineError::Refused {

@@ -25,6 +25,9 @@ pub enum EngineError {
     /// There is no such container.
     #[error("there is no container {0:?} on the Docker engine")]
     NoSuchContainer(String),
+    /// Another container has that name, or is just being made under it.
+    #[error("the Docker engine has another container {0:?}")]
+    NameTaken(String),
     /// There is no such image.
     #[error("there is no image {0} on the Docker engine")]
     NoSuchImage(String),

@@ -3,6 +3,8 @@
 //! Nothing here is ever forced: the engine refuses to remove what a container was made from, and that is told apart
 //! from what is gone already.
 
+use std::collections::HashMap;
+
 use bollard::errors::Error as Bollard;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as State, ImageInspect};
 use bollard::query_parameters::{
@@ -39,6 +41,15 @@ impl Engine {
             images.extend(self.image(&id).await?);
         }
         Ok(images)
+    }
+
+    /// The names of images that are like this pattern, in which `*` is anything without a slash.
+    pub async fn names_like(&self, pattern: &str) -> Result<Vec<ImageName>, EngineError> {
+        let filters = HashMap::from([("reference".to_owned(), vec![pattern.to_owned()])]);
+        let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
+        let listed = self.docker.list_images(Some(options)).await.map_err(|error| self.error("", error))?;
+        let names = listed.iter().flat_map(|summary| &summary.repo_tags);
+        Ok(names.filter_map(|name| ImageName::parse(name).ok()).collect())
     }
 
     /// One image; nothing if there is none of this id.

@@ -15,7 +15,7 @@ mod pull;
 
 pub use archive::{PipeReader, PipeWriter, Saved, pipe};
 pub use commit::Executed;
-pub use containers::{Container, Ended, Made};
+pub use containers::{Container, Ended, Labelled, Made};
 pub use create::NewContainer;
 pub use error::EngineError;
 pub use images::Removal;

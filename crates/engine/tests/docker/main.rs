@@ -124,6 +124,19 @@ async fn a_container_is_started_described_stopped_and_told_apart_from_none() {
 }
 
 #[tokio::test]
+async fn one_that_is_being_removed_already_is_gone_afterwards_and_its_name_is_free() {
+    for _ in 0..10 {
+        let guest = Guest::create("gone", &[], SLEEPER);
+        let mut engine = engine();
+        let (one, other, third) =
+            tokio::join!(engine.remove(&guest.name), engine.remove(&guest.name), engine.remove(&guest.name));
+        one.and(other).and(third).expect("one that is being removed is as asked");
+        assert!(engine.container(&guest.name).await.unwrap().is_none());
+        std::mem::forget(guest);
+    }
+}
+
+#[tokio::test]
 async fn the_end_of_a_container_is_told_with_its_code() {
     let guest = Guest::create("end", &[], "exit 7");
     let engine = engine();

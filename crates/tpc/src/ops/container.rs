@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use switchyard_core::ImageId;
 use switchyard_core::tpc::{CreateArgs, LABEL, Memory, Mount, MountKind, Operation, Step, TpcName};
-use switchyard_engine::NewContainer;
+use switchyard_engine::{EngineError, NewContainer};
 
 use super::execute::Live;
 use super::journal::Entry;
@@ -22,6 +23,9 @@ pub(super) type ImageFiles = HashMap<String, Option<File>>;
 
 /// The images in a volume are not larger than this, or something is wrong with them.
 const FILES_MAX: u64 = 8 << 30;
+
+/// The label that says for which root a container was made.
+pub(super) const ROOT_LABEL: &str = "switchyard.tpc.root";
 
 /// A directory that is being filled, beside the one that it is to be.
 const FILLING: &str = ".tpcm-filling";
@@ -90,17 +94,7 @@ impl<S: Services> Tpcm<S> {
         if wanted.is_empty() {
             return Ok(files);
         }
-        let new = NewContainer {
-            image: image.clone(),
-            args: CreateArgs { network: Some("none".to_owned()), ..CreateArgs::default() },
-            binds: Vec::new(),
-            labels: HashMap::from([(LABEL.to_owned(), name.to_string())]),
-            nano_cpus: 0,
-            memory: None,
-            cgroup_parent: String::new(),
-            command: Some(vec!["/none".to_owned()]),
-        };
-        self.engine.create(&bare, new).await?;
+        self.engine.create(&bare, self.bare_container(name, image)).await?;
         // They are there twice for a moment: in the spools, and in the volume.
         let mut left = FILES_MAX.min(self.spare()? / 2);
         for (inside, _) in wanted {
@@ -111,6 +105,41 @@ impl<S: Services> Tpcm<S> {
         }
         self.discard(&bare).await?;
         Ok(files)
+    }
+
+    /// One that is never started.
+    fn bare_container(&self, name: &TpcName, image: &ImageId) -> NewContainer {
+        NewContainer {
+            image: image.clone(),
+            args: CreateArgs { network: Some("none".to_owned()), ..CreateArgs::default() },
+            binds: Vec::new(),
+            labels: self.labels(name),
+            nano_cpus: 0,
+            memory: None,
+            cgroup_parent: String::new(),
+            command: Some(vec!["/none".to_owned()]),
+        }
+    }
+
+    /// Removes a container also if the engine is still making it, for a process that has died: its name is taken from the
+    /// beginning on, though there is no such container yet.
+    pub(super) async fn discard_late(&mut self, entry: &Entry, container: &str) -> Result<(), OpsError> {
+        const TIME_MAX: Duration = Duration::from_mins(1);
+        const LOOK: Duration = Duration::from_millis(100);
+        let image = wanted_image(entry)?;
+        let taken = async {
+            loop {
+                self.discard(container).await?;
+                let made = self.engine.create(container, self.bare_container(&entry.name, &image)).await;
+                if !matches!(made, Err(EngineError::NameTaken(_))) {
+                    // Any other failure says as well that nobody has the name.
+                    return self.discard(container).await;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // It may as well be somebody else's.
+        tokio::time::timeout(TIME_MAX, taken).await.unwrap_or(Ok(()))
     }
 
     /// What a container has at a path, as an archive that has no name; none if it has nothing there.
@@ -230,7 +259,7 @@ impl<S: Services> Tpcm<S> {
         Ok(NewContainer {
             image: image.clone(),
             binds,
-            labels: HashMap::from([(LABEL.to_owned(), name.to_string())]),
+            labels: self.labels(name),
             nano_cpus: release.limits.cpu.nano_cpus(machine.processors),
             memory: release.limits.memory.map(Memory::bytes),
             cgroup_parent: group,
@@ -238,6 +267,15 @@ impl<S: Services> Tpcm<S> {
             command: (!has_command && args.command.is_empty()).then(|| vec!["/bin/sh".to_owned()]),
             args,
         })
+    }
+
+    fn labels(&self, name: &TpcName) -> HashMap<String, String> {
+        let labels = [(LABEL, name.to_string()), (ROOT_LABEL, self.root_text())];
+        labels.map(|(label, value)| (label.to_owned(), value)).into()
+    }
+
+    pub(super) fn root_text(&self) -> String {
+        self.layout.root().display().to_string()
     }
 
     /// The group that all are in, with its cap. Without it a TPC still has its own limits.

@@ -270,6 +270,9 @@ impl<S: Services> Tpcm<S> {
                 }
             }
         }
+        if let Err(error) = self.remove_strays().await {
+            tracing::error!("what is left of what is not installed cannot be taken away: {error}");
+        }
         self.settle(&done).await?;
         Ok(done)
     }

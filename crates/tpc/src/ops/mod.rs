@@ -30,6 +30,7 @@ mod append;
 mod beneath;
 mod bring;
 mod cgroup;
+mod commit;
 mod config;
 mod container;
 mod disk;

@@ -15,12 +15,7 @@ impl<S: Services> Tpcm<S> {
     /// for this; whoever asks by hand finds running what is to run.
     pub async fn restore(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
-        let cleared = if self.settings.dry_run { Ok(()) } else { self.remove_strays().await };
-        if let Err(error) = &cleared {
-            tracing::error!("what was uninstalled under another SONiC image is not removed here: {error}");
-        }
         let (reports, failure) = self.restore_all(Record::load_all(&self.layout)?).await;
-        cleared?;
         failure.map_or(Ok(reports), Err)
     }
 

@@ -15,8 +15,6 @@ use super::{OpsError, Tpcm, container, layout, unit, volume};
 
 /// Of the image that an operation brings, until it is decided.
 pub(super) const NEXT: &str = "next";
-/// Of the image that a snapshot made, until it is in the store.
-pub(super) const SAVED: &str = "saved";
 
 impl<S: Services> Tpcm<S> {
     pub(super) async fn forward(
@@ -65,8 +63,7 @@ impl<S: Services> Tpcm<S> {
             Step::Snapshot => {
                 self.has_layers_left(&name).await?;
                 self.has_room_for_layer_of(name.as_str()).await?;
-                let image = self.engine.commit(name.as_str(), &repository(&name)?, &tag(SAVED)?).await?;
-                entry.snapshot = Some(image);
+                entry.snapshot = Some(self.commit(&name, name.as_str()).await?);
                 Ok(())
             }
             Step::Limits => {
@@ -265,9 +262,7 @@ impl<S: Services> Tpcm<S> {
 
     async fn keep(&mut self, name: &TpcName, container: &str) -> Result<ImageId, OpsError> {
         self.has_room_for_layer_of(container).await?;
-        // An image that an interrupted attempt made would lose its only name to this one, and never be found again.
-        self.drop_name(name, SAVED).await?;
-        let image = self.engine.commit(container, &repository(name)?, &tag(SAVED)?).await?;
+        let image = self.commit(name, container).await?;
         self.save_images(std::slice::from_ref(&image)).await?;
         Ok(image)
     }
@@ -283,7 +278,7 @@ impl<S: Services> Tpcm<S> {
             }
         }
         self.drop_name(&name, NEXT).await?;
-        self.drop_name(&name, SAVED).await?;
+        self.drop_commits(&name).await?;
         let mut old: Vec<ImageId> = entry.before.iter().flat_map(Record::images).collect();
         old.extend(after(entry)?.images());
         old.extend(entry.snapshot.clone());
@@ -300,9 +295,10 @@ impl<S: Services> Tpcm<S> {
 
     async fn remove_images(&mut self, entry: &mut Entry) -> Result<(), OpsError> {
         let name = entry.name.clone();
-        for word in [NEXT, SAVED, Tag::latest().as_str()] {
+        for word in [NEXT, Tag::latest().as_str()] {
             self.drop_name(&name, word).await?;
         }
+        self.drop_commits(&name).await?;
         for image in entry.before.iter().flat_map(Record::images) {
             self.drop_image(&image).await?;
         }

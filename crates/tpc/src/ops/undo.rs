@@ -5,7 +5,7 @@ use switchyard_core::tpc::{Memory, Operation, Step, TpcName};
 use super::execute::Live;
 use super::journal::Entry;
 use super::services::Services;
-use super::steps::{NEXT, SAVED};
+use super::steps::NEXT;
 use super::{OpsError, Tpcm, layout, loading, volume};
 
 impl<S: Services> Tpcm<S> {
@@ -41,15 +41,18 @@ impl<S: Services> Tpcm<S> {
             // What is aside is the volume itself, whole whenever it is there.
             Step::Exchange => self.put_volume_back(&name),
             Step::Volume => {
-                self.discard(&name.bare()).await?;
+                self.discard_late(entry, &name.bare()).await?;
                 if entry.operation == Operation::Install && !entry.had_volume {
                     layout::remove_tree(&self.layout.volume(&name))?;
                 }
                 Ok(())
             }
             Step::Container => {
-                self.discard(&name.bare()).await?;
-                self.discard(&name.next()).await
+                if entry.progress.is_done(Step::Container) {
+                    return self.discard(&name.next()).await;
+                }
+                self.discard_late(entry, &name.bare()).await?;
+                self.discard_late(entry, &name.next()).await
             }
             Step::Replace => self.put_old_container_back(entry).await,
             Step::Unit => match &entry.before {
@@ -65,7 +68,8 @@ impl<S: Services> Tpcm<S> {
                 Ok(self.engine.stop(name.as_str(), None).await?)
             }
             Step::Snapshot => {
-                self.drop_name(&name, SAVED).await?;
+                self.wait_for_commit(&name).await?;
+                self.drop_commits(&name).await?;
                 match &entry.snapshot {
                     Some(image) => self.drop_image(image).await,
                     None => Ok(()),

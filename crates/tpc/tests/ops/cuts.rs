@@ -3,15 +3,15 @@
 //! left of one that is killed between two steps.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::kills::{Installed, back_or_not, next_boot, process};
+use crate::kills::{Installed, back_or_not, next_boot, nothing_is_lost, old_or_new, process};
 use crate::site::{Image, ONE, Site, TWO, docker};
 
 /// Moments that are tried of each operation.
@@ -39,7 +39,7 @@ fn site(what: &str) -> Site {
     site
 }
 
-fn large(site: &Site, image: &Image) {
+pub(crate) fn large(site: &Site, image: &Image) {
     noise(&site.root.join(format!("files-{}", image.version)).join("noise"), 24);
     site.archive(image);
 }
@@ -95,6 +95,21 @@ async fn an_installation_cut_at_any_moment_is_whole_or_was_never_there() {
 }
 
 #[tokio::test]
+async fn an_upgrade_cut_at_any_moment_leaves_the_old_or_the_new_version_with_its_data() {
+    let site = installed("cutu").await;
+    let time = whole(&site, "upgrade");
+    drop(site);
+    for (moment, at) in moments(time) {
+        let site = installed("cutu").await;
+        let before = site.everything();
+        cut(&site, "upgrade", moment).await;
+        late_commit(&site).await;
+        old_or_new(&site, &before, &at).await;
+        assert_eq!(fs::metadata(site.volume("large")).unwrap().len(), 24 << 20, "{at}");
+    }
+}
+
+#[tokio::test]
 async fn a_rollback_cut_at_any_moment_leaves_one_of_both_versions_with_its_data() {
     let site = installed("cutr").await;
     site.upgrade(&TWO).await.unwrap();
@@ -107,6 +122,112 @@ async fn a_rollback_cut_at_any_moment_leaves_one_of_both_versions_with_its_data(
         back_or_not(&site, &at).await;
         assert_eq!(fs::metadata(site.volume("large")).unwrap().len(), 24 << 20, "{at}");
     }
+}
+
+/// With a writable layer that takes a while to save.
+async fn written_to(what: &str) -> Site {
+    let site = installed(what).await;
+    let large = site.volume("large");
+    docker(&["cp", large.to_str().unwrap(), &format!("{}:/large", site.name)]);
+    site
+}
+
+#[tokio::test]
+async fn a_save_cut_at_any_moment_leaves_what_was_saved_before_or_now() {
+    let time = whole(&written_to("cuts").await, "save");
+    for (moment, at) in moments(time) {
+        let site = written_to("cuts").await;
+        cut(&site, "save", moment).await;
+        late_commit(&site).await;
+        nothing_is_lost(&site, &at).await;
+    }
+}
+
+/// If the engine had a commit before it but had not begun, its image comes when that was undone. The next command finds it.
+async fn late_commit(site: &Site) {
+    site.open().recover().await.unwrap();
+    if site.everything().keys().any(|name| name.contains(":saved-")) {
+        site.open().recover().await.unwrap();
+    }
+}
+
+/// Seconds of Unix time.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Waits for the first event of this kind of a site's container.
+fn happened(site: &Site, event: &str, since: u64) -> bool {
+    let (container, event) = (format!("container={}", site.name), format!("event={event}"));
+    let (since, until) = (since.to_string(), (since + 60).to_string());
+    let mut events = Command::new("docker")
+        .args(["events", "--since", &since, "--until", &until, "--filter", &container, "--filter", &event])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(events.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    events.kill().unwrap();
+    events.wait().unwrap();
+    !line.is_empty()
+}
+
+#[tokio::test]
+async fn a_commit_that_the_engine_is_still_busy_with_is_waited_for() {
+    let site = written_to("busy").await;
+    let since = now();
+    let mut command = process(&site, "save");
+    let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    assert!(happened(&site, "pause", since), "it was not committed");
+    kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    site.open().recover().await.unwrap();
+    let paused = docker(&["inspect", "--format", "{{.State.Paused}}", site.name.as_str()]);
+    assert_eq!(paused, "false", "the engine is still busy with it");
+    nothing_is_lost(&site, "while it is committed").await;
+}
+
+/// Waits until the engine has all of a site's archive and is only beginning to unpack it.
+async fn is_handed_over(site: &Site, root: &Path) {
+    let name = format!("tpc/{}:next", site.name);
+    let whole = |entry: fs::DirEntry| {
+        let manifest = fs::read_to_string(entry.path().join("manifest.json")).unwrap_or_default();
+        manifest.contains(&name)
+    };
+    let begun = Instant::now();
+    while !fs::read_dir(root.join("tmp")).unwrap().flatten().any(whole) {
+        assert!(begun.elapsed() < Duration::from_mins(2), "it was never handed over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The engine unpacks what it has got of a process that has died since.
+#[tokio::test]
+async fn a_load_that_the_engine_is_still_busy_with_is_waited_for() {
+    let installed = Installed::learn(&site("loaw")).await;
+    let root = PathBuf::from(docker(&["info", "--format", "{{.DockerRootDir}}"]));
+    // It may be quicker than the kill, or not have got the last bytes.
+    for _ in 0..20 {
+        let site = site("load");
+        let since = now();
+        let mut command = process(&site, "install");
+        let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        is_handed_over(&site, &root).await;
+        kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
+        child.wait().unwrap();
+        let was_loaded = || {
+            let (since, until) = (since.to_string(), (now() + 1).to_string());
+            let events = ["events", "--since", &since, "--until", &until, "--filter", "event=load"];
+            docker(&events).contains(site.name.as_str())
+        };
+        let before = was_loaded();
+        installed.whole_or_nothing(&site, "while it is loaded").await;
+        assert!(site.running().is_none(), "it was decided before it was killed");
+        if !before && was_loaded() {
+            return;
+        }
+    }
+    panic!("the engine was never busy with it");
 }
 
 #[tokio::test]

@@ -130,7 +130,7 @@ async fn an_installation_killed_anywhere_is_whole_or_was_never_there() {
 }
 
 /// After an upgrade that was cut short: which version runs.
-async fn old_or_new(site: &Site, before: &Everything, at: &str) -> String {
+pub(crate) async fn old_or_new(site: &Site, before: &Everything, at: &str) -> String {
     recovered(site).await;
     let version = site.running().unwrap_or_else(|| panic!("{at}: neither version runs"));
     if version == "1" {
@@ -261,11 +261,63 @@ async fn a_save_killed_anywhere_leaves_what_was_saved_before_or_now() {
 }
 
 /// After a save that was cut short.
-async fn nothing_is_lost(site: &Site, at: &str) {
+pub(crate) async fn nothing_is_lost(site: &Site, at: &str) {
     recovered(site).await;
     assert_eq!(site.running().as_deref(), Some("1"), "{at}");
     let images = site.everything().into_keys().filter(|name| name.starts_with("image ")).count();
     assert_eq!(images, 1, "{at}: {:#?}", site.everything());
+}
+
+/// Names of images that are like this.
+fn images(pattern: &str) -> Vec<String> {
+    let listed = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", pattern]);
+    listed.lines().map(ToOwned::to_owned).collect()
+}
+
+/// What the engine was asked for comes when all else of it was undone already.
+#[tokio::test]
+async fn what_the_engine_has_made_for_a_dead_process_goes_with_the_next_command() {
+    let site = Site::new("late");
+    site.archive(&TWO);
+    drop(site.open());
+    std::fs::write(site.root.join("tpc/.store/lock"), "").unwrap();
+    std::fs::create_dir_all(site.root.join("tpc/.store/journal")).unwrap();
+    let nothing = site.everything();
+    let (next, kept) = (format!("{}.NEXT", site.name), format!("{}-kept", site.name));
+    site.archive(&ONE);
+    assert!(killed(&site, "install", "container:after"));
+    docker(&["rename", &next, &kept]);
+    recovered(&site).await;
+    docker(&["rename", &kept, &next]);
+    site.open().recover().await.unwrap();
+    assert_eq!(site.everything(), nothing);
+
+    site.install(&ONE).await.unwrap();
+    let before = site.everything();
+    assert!(killed(&site, "upgrade", "container:after"));
+    docker(&["rename", &next, &kept]);
+    recovered(&site).await;
+    docker(&["rename", &kept, &next]);
+    site.open().recover().await.unwrap();
+    let mut found = site.everything();
+    found.retain(|name, _| !name.contains("/backup/"));
+    assert_eq!(found, before);
+
+    for uninstalls in [false, true] {
+        assert!(killed(&site, "save", "snapshot:after"));
+        let saved = images(&format!("tpc/{}:saved-*", site.name));
+        assert_eq!(saved.len(), 1, "{saved:?}");
+        docker(&["tag", &saved[0], &kept]);
+        recovered(&site).await;
+        if uninstalls {
+            site.open().uninstall(&site.name, true).await.unwrap();
+        }
+        docker(&["tag", &kept, &saved[0]]);
+        docker(&["rmi", &kept]);
+        site.open().recover().await.unwrap();
+        assert_eq!(images(&format!("tpc/{}:saved-*", site.name)), Vec::<String>::new());
+    }
+    assert_eq!(site.everything(), nothing);
 }
 
 #[tokio::test]

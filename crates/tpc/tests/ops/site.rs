@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -30,6 +31,14 @@ pub(crate) struct Stand {
 impl Stand {
     fn container(unit: &str) -> &str {
         unit.strip_suffix(".service").unwrap()
+    }
+
+    /// As jobs of systemd: one after the other, and to its end also if whoever asked for it is killed. Docker finishes a
+    /// stop anyway, and a container that is just ending is no more than running to a start.
+    fn job(&self, arguments: &[&str]) -> Output {
+        let lock = self.units.with_file_name("jobs");
+        let command = Command::new("flock").arg(lock).arg("docker").args(arguments).process_group(0).output();
+        command.expect("flock is not installed")
     }
 }
 
@@ -67,18 +76,18 @@ impl Services for Stand {
     }
 
     async fn start(&self, unit: &str) -> Result<Result<(), String>, SonicError> {
-        let started = run(&["start", Self::container(unit)]);
+        let started = self.job(&["start", Self::container(unit)]);
         Ok(if started.status.success() { Ok(()) } else { Err(said(&started)) })
     }
 
     async fn queue(&self, unit: &str) -> Result<(), SonicError> {
         fs::write(self.units.with_file_name("queued"), unit).unwrap();
-        drop(run(&["start", Self::container(unit)]));
+        drop(self.job(&["start", Self::container(unit)]));
         Ok(())
     }
 
     async fn stop(&self, unit: &str) -> Result<(), SonicError> {
-        drop(run(&["stop", "--time", "5", Self::container(unit)]));
+        drop(self.job(&["stop", "--time", "5", Self::container(unit)]));
         Ok(())
     }
 
