@@ -187,18 +187,13 @@ async fn a_commit_that_the_engine_is_still_busy_with_is_waited_for() {
     nothing_is_lost(&site, "while it is committed").await;
 }
 
-/// Waits until the engine has all of a site's archive and is only beginning to unpack it.
-async fn is_handed_over(site: &Site, root: &Path) {
+/// Whether the engine has all of a site's archive and is busy with it.
+fn is_loading(site: &Site, root: &Path) -> bool {
     let name = format!("tpc/{}:next", site.name);
-    let whole = |entry: fs::DirEntry| {
+    fs::read_dir(root.join("tmp")).unwrap().flatten().any(|entry| {
         let manifest = fs::read_to_string(entry.path().join("manifest.json")).unwrap_or_default();
         manifest.contains(&name)
-    };
-    let begun = Instant::now();
-    while !fs::read_dir(root.join("tmp")).unwrap().flatten().any(whole) {
-        assert!(begun.elapsed() < Duration::from_mins(2), "it was never handed over");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
 }
 
 /// The engine unpacks what it has got of a process that has died since.
@@ -209,21 +204,21 @@ async fn a_load_that_the_engine_is_still_busy_with_is_waited_for() {
     // It may be quicker than the kill, or not have got the last bytes.
     for _ in 0..20 {
         let site = site("load");
-        let since = now();
+        let begun = (Instant::now(), now());
         let mut command = process(&site, "install");
         let mut child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        is_handed_over(&site, &root).await;
+        while !is_loading(&site, &root) {
+            assert!(begun.0.elapsed() < Duration::from_mins(2), "it was never loaded");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         kill_process_group(Pid::from_child(&child), Signal::KILL).unwrap();
         child.wait().unwrap();
-        let was_loaded = || {
-            let (since, until) = (since.to_string(), (now() + 1).to_string());
-            let events = ["events", "--since", &since, "--until", &until, "--filter", "event=load"];
-            docker(&events).contains(site.name.as_str())
-        };
-        let before = was_loaded();
+        let is_loading = is_loading(&site, &root);
         installed.whole_or_nothing(&site, "while it is loaded").await;
         assert!(site.running().is_none(), "it was decided before it was killed");
-        if !before && was_loaded() {
+        let (since, until) = (begun.1.to_string(), (now() + 1).to_string());
+        let events = docker(&["events", "--since", &since, "--until", &until, "--filter", "event=load"]);
+        if is_loading && events.contains(site.name.as_str()) {
             return;
         }
     }
