@@ -16,7 +16,7 @@ use crate::site::{Image, ONE, Site, TWO, docker};
 
 /// Moments that are tried of each operation.
 fn seeds() -> u64 {
-    if std::env::var_os("SWITCHYARD_LONG").is_some() { 60 } else { 8 }
+    if std::env::var_os("SWITCHYARD_LONG").is_some() { 60 } else { 4 }
 }
 
 /// Bytes that cannot be compressed.
