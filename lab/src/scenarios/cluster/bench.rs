@@ -58,20 +58,22 @@ fn measure(member: &Member<'_>) -> Result<Value> {
 
 /// How long nobody ran the payload while a command changed hands, in milliseconds.
 ///
-/// The log begins with its last line, which is the word of the copy that runs: one that is killed leaves no other. Until
+/// The log begins with its last line, if it has one, which is the word of the copy that runs: one that is killed leaves no
+/// other. Until
 /// the next copy has the lock nobody asks anything: on two cores each question would be part of what it measures.
 fn gap(member: &Member<'_>, command: &str) -> Result<f64> {
     let log = format!("/run/payload/{FEATURE}.log");
     let script = format!(
         "tail -n 1 {log} > {log}.kept && cat {log}.kept > {log} && rm {log}.kept
+         wanted=$(($(wc -l < {log}) + 1))
          exec 3< <(exec tail -n +1 -f {log}); follower=$!
          {command}
          copies=0
-         while [ $copies -lt 2 ] && read -r -t 60 -u 3 _ word _; do
+         while [ $copies -lt $wanted ] && read -r -t 60 -u 3 _ word _; do
            [ $word != acquired ] || copies=$((copies + 1))
          done
          kill $follower
-         [ $copies -eq 2 ]"
+         [ $copies -eq $wanted ]"
     );
     member
         .switch
