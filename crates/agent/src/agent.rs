@@ -211,6 +211,7 @@ impl Agent {
         let Seen { view, unit, since, same_as_local, copy_for, reports } = seen;
         let track = self.track(instance);
         track.reports(reports, now);
+        track.tells(view.server_answers, now);
         track.ran(view, *unit);
         if !speaks_for_label(*unit, view) {
             track.label = None;
@@ -295,9 +296,6 @@ impl Agent {
             return self.wake_frozen(world, instance, seen).await;
         };
         track.frozen_since = None;
-        if !view.server_answers {
-            track.nobody_tells(now);
-        }
         match care(view, &track.pod(&pod.id, now), &knobs) {
             Care::Nothing(left) => {
                 if let Some(left) = left {

@@ -46,6 +46,8 @@ pub(crate) struct Track {
     in_charge: Option<InCharge>,
     /// What the cluster says of containers.
     health: BTreeMap<ContainerId, Told>,
+    /// Since when server and kubelet are there to tell.
+    tells_since: Option<Duration>,
     /// How often in a row pods that did not ask were started again.
     wakes: u32,
     last_knock: Option<Duration>,
@@ -81,7 +83,9 @@ impl Track {
             let lasts = now.saturating_sub(told.since.max(since));
             if told.ready { Health::Ready(lasts) } else { Health::Unready(lasts) }
         });
-        PodTime { running: now.saturating_sub(since), health, native }
+        let was_ready = told.is_some_and(|(_, told)| told.was_ready);
+        let told = self.tells_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        PodTime { running: now.saturating_sub(since), health, was_ready, told, native }
     }
 
     /// No pod is in charge.
@@ -123,12 +127,9 @@ impl Track {
         }
     }
 
-    /// The server is away or the kubelet is: what they said last may long be wrong. A kubelet that starts says of every pod
-    /// first that it is not ready; of one that was ready that counts for nothing if it then dies.
-    pub(crate) fn nobody_tells(&mut self, now: Duration) {
-        for told in self.health.values_mut().filter(|told| !told.ready && told.was_ready) {
-            told.since = now;
-        }
+    /// Whether server and kubelet are there to tell of containers.
+    pub(crate) fn tells(&mut self, tells: bool, now: Duration) {
+        self.tells_since = tells.then(|| self.tells_since.unwrap_or(now));
     }
 
     /// Nobody waits frozen. One that asks, or runs, shows that waking helped.
@@ -212,24 +213,24 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_was_ready_is_not_given_up_for_a_word_after_which_its_kubelet_died() {
+    fn what_a_pod_was_and_how_long_somebody_has_told_of_it_is_kept() {
         let mut track = Track::default();
         let says = |track: &mut Track, ready, at| track.reports(&[PodReport { id: id("a"), ready }], at);
-        track.pod(&id("a"), seconds(0));
+        track.tells(true, seconds(0));
         says(&mut track, false, seconds(0));
-        track.nobody_tells(seconds(100));
-        assert_eq!(
-            track.pod(&id("a"), seconds(100)).health,
-            Health::Unready(seconds(100)),
-            "it never was ready: that is known, whoever is away"
-        );
+        let pod = track.pod(&id("a"), seconds(0));
+        assert_eq!((pod.was_ready, pod.told), (false, seconds(0)));
         says(&mut track, true, seconds(110));
         says(&mut track, false, seconds(200));
-        track.nobody_tells(seconds(400));
-        assert_eq!(track.pod(&id("a"), seconds(400)).health, Health::Unready(seconds(0)));
+        track.tells(true, seconds(200));
+        let pod = track.pod(&id("a"), seconds(210));
+        assert_eq!((pod.was_ready, pod.told, pod.health), (true, seconds(210), Health::Unready(seconds(10))));
+        track.tells(false, seconds(400));
+        assert_eq!(track.pod(&id("a"), seconds(500)).told, seconds(0));
         // The kubelet is back, and says so still.
-        says(&mut track, false, seconds(410));
-        assert_eq!(track.pod(&id("a"), seconds(430)).health, Health::Unready(seconds(30)));
+        track.tells(true, seconds(510));
+        says(&mut track, false, seconds(510));
+        assert_eq!(track.pod(&id("a"), seconds(530)).told, seconds(20));
     }
 
     #[test]

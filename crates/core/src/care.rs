@@ -13,6 +13,10 @@ pub struct PodTime {
     pub running: Duration,
     /// What the cluster says of it.
     pub health: Health,
+    /// It was ready once, whatever the cluster says of it now.
+    pub was_ready: bool,
+    /// For how long server and kubelet have been there to tell.
+    pub told: Duration,
     /// Its image is the local one already.
     pub native: bool,
 }
@@ -55,7 +59,7 @@ impl Care {
 
 /// The word on the pod in charge.
 pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
-    match pod.health {
+    match credible(pod) {
         // Nobody else could run it: what is half well is better than nothing.
         Health::Unready(unready) if unready >= knobs.pod_ready && view.can_fall_back() => Care::GiveUp,
         Health::Unready(unready) if view.can_fall_back() => {
@@ -65,6 +69,15 @@ pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
         Health::Ready(_) if pod.native => Care::Nothing(None),
         Health::Ready(ready) if ready.min(pod.running) >= knobs.tag_latest => Care::RanWell,
         Health::Ready(ready) => Care::Nothing(Some(knobs.tag_latest.saturating_sub(ready.min(pod.running)))),
+    }
+}
+
+/// A kubelet that starts says of every pod first that it is not ready, and may die before it says otherwise. That a pod
+/// which was ready is not counts only while somebody is there to tell; one that never was has shown enough.
+fn credible(pod: &PodTime) -> Health {
+    match pod.health {
+        Health::Unready(unready) if pod.was_ready => Health::Unready(unready.min(pod.told)),
+        health => health,
     }
 }
 
@@ -104,7 +117,7 @@ mod tests {
     }
 
     fn after(running: Duration, health: Health) -> PodTime {
-        PodTime { running, health, native: false }
+        PodTime { running, health, was_ready: false, told: Duration::ZERO, native: false }
     }
 
     /// BI#15223: a pod that ran was taken for one that is well.
@@ -117,6 +130,21 @@ mod tests {
         assert_eq!(care(&alone, &unready, &knobs), Care::Nothing(None));
         let soon = after(Duration::MAX, Health::Unready(Duration::ZERO));
         assert_eq!(care(&view(), &soon, &knobs), Care::Nothing(Some(knobs.pod_ready)));
+    }
+
+    #[test]
+    fn a_pod_that_was_ready_is_not_given_up_for_a_word_after_which_its_kubelet_died() {
+        let knobs = Knobs::default();
+        let never = after(Duration::MAX, Health::Unready(knobs.pod_ready));
+        let silence = PodTime { was_ready: true, ..never.clone() };
+        assert_eq!(care(&view(), &silence, &knobs), Care::Nothing(Some(knobs.pod_ready)));
+        let told = PodTime { told: knobs.pod_ready, ..silence };
+        assert_eq!(care(&view(), &told, &knobs), Care::GiveUp, "it was told for long enough since");
+        assert_eq!(
+            care(&view(), &never, &knobs),
+            Care::GiveUp,
+            "that it never was ready is known, whoever is away"
+        );
     }
 
     #[test]
