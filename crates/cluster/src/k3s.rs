@@ -153,10 +153,7 @@ impl K3sFiles {
 
     /// The CA of the API server.
     pub fn ca(&self) -> Result<Option<CaCertificate>, ClusterError> {
-        let path = self.path(CA);
-        let Some(pem) = place::read(&path)? else { return Ok(None) };
-        let ca = CaCertificate::from_pem(pem.as_bytes());
-        ca.map(Some).map_err(|error| ClusterError::file(&path, "used", error))
+        CaCertificate::in_file(&self.path(CA))
     }
 
     /// What the node's certificate says. None if there is none, or none whose key is beside it.

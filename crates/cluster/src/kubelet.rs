@@ -209,10 +209,7 @@ impl KubeletFiles {
 
     /// The CA that the kubelet trusts.
     pub fn ca(&self) -> Result<Option<CaCertificate>, ClusterError> {
-        let path = self.path(CA);
-        let Some(pem) = place::read(&path)? else { return Ok(None) };
-        let ca = CaCertificate::from_pem(pem.as_bytes());
-        ca.map(Some).map_err(|error| ClusterError::file(&path, "used", error))
+        CaCertificate::in_file(&self.path(CA))
     }
 
     /// The same cluster has another address.

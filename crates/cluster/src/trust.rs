@@ -1,6 +1,7 @@
 //! By what a switch and a cluster know each other: token, pin, the cluster's CA, and the invitation with all of it.
 
 use std::fmt;
+use std::path::Path;
 
 use switchyard_core::CaPin;
 use tokio_rustls::rustls::RootCertStore;
@@ -11,6 +12,7 @@ use crate::address::ServerAddress;
 use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::FormError;
+use crate::place;
 use crate::x509;
 
 const TOKEN_RULE: &str =
@@ -120,6 +122,12 @@ impl Invitation {
 pub struct CaCertificate(Vec<CertificateDer<'static>>);
 
 impl CaCertificate {
+    /// The one in this file. None if there is no such file.
+    pub(crate) fn in_file(path: &Path) -> Result<Option<Self>, ClusterError> {
+        let Some(pem) = place::read(path)? else { return Ok(None) };
+        Self::from_pem(pem.as_bytes()).map(Some).map_err(|error| ClusterError::file(path, "used", error))
+    }
+
     /// Takes PEM text with at least one certificate.
     pub fn from_pem(pem: &[u8]) -> Result<Self, FormError> {
         let bad =
