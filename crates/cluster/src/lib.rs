@@ -25,6 +25,8 @@ mod place;
 mod program;
 mod route;
 mod saved;
+#[cfg(test)]
+mod switch_files;
 mod tls;
 mod trust;
 mod watch;

@@ -9,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::*;
 use crate::kubelet::CgroupDriver;
+use crate::switch_files::SwitchFiles;
 
 const SECRET: &str = "s3cret0123456789";
 const UNIT: &str = "etc/systemd/system/k3s-agent.service.d/10-switchyard.conf";
@@ -94,36 +95,11 @@ impl Switch {
         }
         self.write("etc/rancher/node/password", "0123456789abcdef\n");
     }
+}
 
-    /// Another SONiC image: only /host is kept.
-    fn change_image(&self) {
-        for directory in ["etc", "var"] {
-            fs::remove_dir_all(self.root.path().join(directory)).unwrap();
-        }
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.root.path().join(path)).unwrap()
-    }
-
-    fn mode(&self, path: &str) -> u32 {
-        fs::metadata(self.root.path().join(path)).unwrap().permissions().mode() & 0o777
-    }
-
-    fn all(&self) -> Vec<String> {
-        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { walk(&path, found) } else { found.push(path) }
-            }
-        }
-        let mut found = Vec::new();
-        walk(self.root.path(), &mut found);
-        let names =
-            found.iter().map(|path| path.strip_prefix(self.root.path()).unwrap().display().to_string());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names
+impl SwitchFiles for Switch {
+    fn root(&self) -> &Path {
+        self.root.path()
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -10,6 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use switchyard_core::NodeProgram;
 
 use super::*;
+use crate::switch_files::SwitchFiles;
 use crate::{InvitationCertificate, SavedCredential, Token};
 
 struct Switch {
@@ -96,37 +96,11 @@ impl Switch {
              users:\n- name: default-auth\n  user:\n    client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem\n";
         fs::write(self.root.path().join("etc/kubernetes/kubelet.conf"), text).unwrap();
     }
+}
 
-    /// Another SONiC image: only /host is kept.
-    fn change_image(&self) {
-        for directory in ["etc", "var"] {
-            fs::remove_dir_all(self.root.path().join(directory)).unwrap();
-        }
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.root.path().join(path)).unwrap()
-    }
-
-    fn mode(&self, path: &str) -> u32 {
-        fs::metadata(self.root.path().join(path)).unwrap().permissions().mode() & 0o777
-    }
-
-    /// All files, so that nothing is left over unseen.
-    fn all(&self) -> Vec<String> {
-        fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
-            for entry in fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() { walk(&path, found) } else { found.push(path) }
-            }
-        }
-        let mut found = Vec::new();
-        walk(self.root.path(), &mut found);
-        let names =
-            found.iter().map(|path| path.strip_prefix(self.root.path()).unwrap().display().to_string());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names
+impl SwitchFiles for Switch {
+    fn root(&self) -> &Path {
+        self.root.path()
     }
 }
 
