@@ -1,6 +1,6 @@
 //! What `container wait` does next: watch the copy that runs, let a pod in, or give up on it (SONIC.md 3.6).
 //!
-//! Called again after every event; holds no state of its own but how long nobody has been running.
+//! Called again after every event; holds no state of its own but how long it has been waiting for a copy that runs.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ pub enum Waiting {
     Over(RowChange, Reason),
 }
 
-/// The next move; `idle` is how long nobody has been running.
+/// The next move; `idle` is how long nobody has been running, counted anew from when a pod was let in
+/// ([`Reason::PodsTurn`]): it could not run before, and is not given up in the moment that it is told to go on.
 pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     if view.local == Local::Running {
         return Waiting::Watch(Copy::Local, local_row_repair(view));

@@ -149,9 +149,8 @@ fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {
 
 /// `container wait`; returns when it is over, however.
 pub(crate) async fn wait_main(sim: &Sim, at: usize) {
-    let since = sim.now();
     let knobs = sim.with(|state| state.knobs.clone());
-    let mut let_in = None;
+    let (mut since, mut let_in) = (sim.now(), None);
     loop {
         let seen = sim.seen(Channel::Instance(at));
         let Ok(view) = view(sim, at).await else { return };
@@ -166,11 +165,11 @@ pub(crate) async fn wait_main(sim: &Sim, at: usize) {
         match next {
             Waiting::Watch(..) => {}
             Waiting::Write(change, reason) => {
-                if reason == Reason::PodsTurn {
-                    let_in = view.asker().and_then(|pod| running(sim, at, &Copy::Pod(pod.id.clone())));
-                }
+                let asker = view.asker().and_then(|pod| running(sim, at, &Copy::Pod(pod.id.clone())));
                 sim.moment().await;
-                write(sim, at, &change, "wait");
+                if write(sim, at, &change, "wait") && reason == Reason::PodsTurn {
+                    (since, let_in) = (sim.now(), asker);
+                }
             }
             Waiting::Await(left, _) => {
                 let left = left.unwrap_or(knobs.safety_check).min(knobs.safety_check);

@@ -92,8 +92,7 @@ struct Watcher {
 
 impl Watcher {
     async fn run(mut self) -> Result<ExitCode, CliError> {
-        let since = boottime();
-        let mut let_in = None;
+        let (mut since, mut let_in) = (boottime(), None);
         loop {
             let view = self.host.view(&self.instance).await?;
             let next = wait(&view, boottime().saturating_sub(since), &self.knobs);
@@ -107,10 +106,10 @@ impl Watcher {
             match next {
                 Waiting::Watch(..) => {}
                 Waiting::Write(change, reason) => {
-                    if reason == Reason::PodsTurn {
-                        let_in = view.asker().map(|pod| pod.id.clone());
+                    let asker = view.asker().map(|pod| pod.id.clone());
+                    if self.host.record("wait", &view, &change, reason)? && reason == Reason::PodsTurn {
+                        (since, let_in) = (boottime(), asker);
                     }
-                    self.host.record("wait", &view, &change, reason)?;
                 }
                 Waiting::Await(left, _) => {
                     let at_most = left.unwrap_or(self.knobs.safety_check).min(self.knobs.safety_check);
