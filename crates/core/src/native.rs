@@ -47,7 +47,8 @@ pub enum NativeStep {
         tag: Tag,
     },
     /// Remove the local container, which does not run: the control script makes it anew from the new image. Never
-    /// by force, since it may have been started meanwhile.
+    /// by force, since it may have been started meanwhile. What it said of its version (`<f>_local`) goes first: by that
+    /// name SONiC's own start-up script would keep out a pod of a version that is not on the switch any more.
     RemoveLocalContainer,
     /// Record which versions are good.
     Row(RowChange),

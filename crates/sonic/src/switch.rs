@@ -261,6 +261,12 @@ impl Switch {
         Ok(text.and_then(|text| Version::parse(&text).ok()))
     }
 
+    /// Its local image is another one now, which has not said its version yet.
+    pub fn forget_local_version(&mut self, instance: &Instance) -> Result<(), SonicError> {
+        let field = format!("{}_local", instance.feature);
+        self.db(instance.asic, STATE)?.delete_fields(LABELS_TABLE, LABELS_KEY, &[&field])
+    }
+
     /// Asks for a node label.
     pub fn set_label(&mut self, name: &str, value: &str) -> Result<(), SonicError> {
         self.db(None, STATE)?.set(LABELS_TABLE, LABELS_KEY, &[(name, value)])

@@ -124,7 +124,10 @@ async fn carry_out(
         NativeStep::Tag { image, repository, tag } => {
             engine.tag(image, repository, tag).await.map_err(trouble)
         }
-        NativeStep::RemoveLocalContainer => engine.remove(&instance.container_name()).await.map_err(trouble),
+        NativeStep::RemoveLocalContainer => {
+            switch.forget_local_version(instance).map_err(trouble)?;
+            engine.remove(&instance.container_name()).await.map_err(trouble)
+        }
         NativeStep::Row(change) => {
             let written = switch.write_state(instance, change).map_err(trouble)?;
             if written { Ok(()) } else { Err(Trouble("its row changed meanwhile".to_owned())) }

@@ -265,7 +265,10 @@ impl World for Life {
                             state.broken(format!("{instance}: an image that was never ready goes native"));
                         }
                         state.all[at].local_image = Some(image.clone());
-                        state.all[at].local_made = Some(image);
+                        // Of the same image nothing is made anew.
+                        if state.all[at].local_made.replace(image.clone()).is_none_or(|made| made != image) {
+                            state.all[at].local_label = None;
+                        }
                         true
                     }
                     Some(_) => lucky,

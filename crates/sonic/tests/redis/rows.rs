@@ -157,6 +157,10 @@ fn the_version_of_an_asics_local_image_is_read_where_its_own_container_wrote_it(
     assert_eq!(local(&bgp(0)).as_deref(), Some("1.0.0"));
     assert_eq!(local(&bgp(1)), None);
     assert_eq!(local(&Instance::on_host(name("bgp"))).as_deref(), Some("3.0.0"));
+    // Gone native: each instance for itself.
+    switch.forget_local_version(&bgp(0)).unwrap();
+    assert_eq!(switch.local_version(&bgp(0)).unwrap(), None);
+    assert!(switch.local_version(&Instance::on_host(name("bgp"))).unwrap().is_some());
 }
 
 #[test]

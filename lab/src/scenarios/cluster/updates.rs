@@ -210,8 +210,13 @@ fn lives_natively(member: &Member<'_>) -> Result<()> {
     };
     let last_version = "sonic-db-cli STATE_DB HGET 'FEATURE|snmp' container_last_version";
 
+    let local_version = "sonic-db-cli STATE_DB HGET 'KUBE_LABELS|SET' snmp_local";
+
+    switch.wait_text(local_version, LOCAL, SOON)?;
     member.move_to_kube(feature, NEWER)?;
     native(NEWER, &names[0])?;
+    // Else SONiC's own start-up script would still take that version for one that is here.
+    switch.wait_text(local_version, "", SOON)?;
     ensure!(id("docker-snmp:last")? == original, "the image before it is not kept as last");
     switch.wait_text(last_version, LOCAL, SOON)?;
     for (version, image, before) in [(NEWEST, &names[1], NEWER), (LAST, &names[2], NEWEST)] {
