@@ -268,12 +268,18 @@ impl State {
     }
 
     /// One that asks by SONiC's own script asks once. The start of the local copy takes that back (SONIC.md 4.3), and owner
-    /// local: nobody else may.
+    /// local: nobody else may. One that found the question of another there, which has ended since, cannot be told from one
+    /// that has not asked yet; it is woken as one that is frozen.
     fn must_not_lose_question(&mut self, at: usize, before: &FeatureState, who: &str) {
         let is_kube = self.config(at).is_some_and(|config| config.set_owner == SetOwner::Kube);
         let asks = |row: &FeatureState| matches!(row.remote_state, RemoteState::Pending | RemoteState::Ready);
+        let of_a_dead_one = before
+            .remote_container_id
+            .as_ref()
+            .is_some_and(|id| !self.of(at, Side::Kube).any(|number| self.containers[&number].id.same_as(id)));
         let lost = asks(before)
             && !asks(&self.all[at].row)
+            && !of_a_dead_one
             && self.of(at, Side::Kube).any(|number| self.containers[&number].polls);
         if lost && is_kube && who != "start" {
             let name = self.all[at].name.clone();
