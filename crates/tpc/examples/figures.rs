@@ -222,7 +222,7 @@ fn images() -> Vec<ImageId> {
         .collect()
 }
 
-fn take(archive: impl Read, store: &Store) {
+fn take(archive: impl Read + Send, store: &Store) {
     ingest(archive, store, &Bounds::unpacked(8 << 30), &mut |_| {}).unwrap();
 }
 

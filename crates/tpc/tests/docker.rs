@@ -115,7 +115,7 @@ fn store() -> (TempDir, Store) {
     (directory, store)
 }
 
-fn take(archive: impl std::io::Read, store: &Store) -> Vec<Ingested> {
+fn take(archive: impl std::io::Read + Send, store: &Store) -> Vec<Ingested> {
     ingest(archive, store, &Bounds::unpacked(1 << 30), &mut |_| {}).unwrap()
 }
 

@@ -69,7 +69,7 @@ impl Budget {
         })
     }
 
-    pub(super) fn count_read(&self, bytes: usize) {
+    fn count_read(&self, bytes: usize) {
         self.read.set(self.read.get() + bytes as u64);
     }
 
@@ -106,30 +106,53 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// The archive as it comes in: tells the progress, and marks its own failures, so that a broken disk is not taken for
-/// a broken archive.
-pub(super) struct Source<'a, R> {
-    inner: R,
+/// Counts what was read of an archive, and tells the progress.
+pub(super) struct Tally<'a> {
     budget: Rc<Budget>,
     progress: &'a mut dyn FnMut(u64),
 }
 
+impl<'a> Tally<'a> {
+    pub(super) fn new(budget: Rc<Budget>, progress: &'a mut dyn FnMut(u64)) -> Self {
+        Self { budget, progress }
+    }
+
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.budget.count_read(bytes);
+        (self.progress)(bytes as u64);
+    }
+}
+
+/// The archive as it comes in: marks its own failures, so that a broken disk is not taken for a broken archive.
+pub(super) struct Input<R>(pub(super) R);
+
+impl<R: Read> Read for Input<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Ok(result.map_err(ArchiveError::Input)?),
+            }
+        }
+    }
+}
+
+/// The archive as it comes in, counted.
+pub(super) struct Source<'a, R> {
+    pub(super) input: Input<R>,
+    pub(super) tally: Tally<'a>,
+}
+
 impl<'a, R> Source<'a, R> {
-    pub(super) fn new(inner: R, budget: Rc<Budget>, progress: &'a mut dyn FnMut(u64)) -> Self {
-        Self { inner, budget, progress }
+    pub(super) fn new(input: R, tally: Tally<'a>) -> Self {
+        Self { input: Input(input), tally }
     }
 }
 
 impl<R: Read> Read for Source<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = loop {
-            match self.inner.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result.map_err(ArchiveError::Input)?,
-            }
-        };
-        self.budget.count_read(count);
-        (self.progress)(count as u64);
+        let count = self.input.read(buffer)?;
+        self.tally.count(count);
         Ok(count)
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::bounds::{Budget, Source};
+use super::bounds::{Budget, Source, Tally};
 use super::collect::{BLOBS, Collector, is_digest};
 use super::{ArchiveError, Bounds, Ingested, names};
 use crate::store::{Ahead, Store};
@@ -43,7 +43,7 @@ pub(super) fn ingest_layout(
         let file = open(path, &name)?;
         let size = file.metadata().map_err(ArchiveError::Input)?.len();
         // On a disk nothing is unpacked that was not read: only what layers unpack to counts.
-        collector.file(&name, size, Source::new(file, budget.clone(), progress))?;
+        collector.file(&name, size, Source::new(file, Tally::new(budget.clone(), progress)))?;
     }
     collector.finish()
 }

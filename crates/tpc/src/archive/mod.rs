@@ -6,6 +6,7 @@
 //!
 //! Holds always: nothing is in the store whose digest was not checked, and no name in an archive becomes a path here.
 
+mod aside;
 mod bounds;
 mod collect;
 mod docker;
@@ -24,15 +25,18 @@ pub use error::ArchiveError;
 
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
+use std::rc::Rc;
+use std::thread::{Scope, scope};
 
 use switchyard_core::ImageId;
 
 use crate::store::{Ahead, LayerWriter, Store, StoreError};
-use bounds::{Budget, Counted, Source};
+use aside::Aside;
+use bounds::{Budget, Counted, Source, Tally};
 use collect::Collector;
 use rootfs::{RootFs, Shape};
 use tar::{End, Entry, Kind, Tar};
-use unpack::{Packing, Unpacked};
+use unpack::Packing;
 
 /// An image that is now in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +54,7 @@ const BUFFER: usize = 128 << 10;
 
 /// Reads an archive of any format and compression into the store. `progress` is told how many more bytes were read.
 pub fn ingest(
-    input: impl Read,
+    input: impl Read + Send,
     store: &Store,
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
@@ -59,20 +63,47 @@ pub fn ingest(
 }
 
 fn read(
-    input: impl Read,
+    input: impl Read + Send,
     store: &Store,
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
     ahead: Option<&mut Ahead<dyn Write>>,
 ) -> Result<Vec<Ingested>, ArchiveError> {
     let budget = Budget::new(bounds);
-    let mut source = Source::new(input, budget.clone(), progress);
+    let source = Source::new(input, Tally::new(budget.clone(), progress));
+    scope(|scope| read_tar(unpacked(scope, source, bounds)?, store, bounds, budget, ahead))
+}
+
+/// The archive without its compression, and which that is.
+fn unpacked<'scope, 'read>(
+    scope: &'scope Scope<'scope, '_>,
+    mut source: Source<'read, impl Read + Send + 'read>,
+    bounds: &Bounds,
+) -> Result<(Packing, Box<dyn Read + 'read>), ArchiveError>
+where
+    'read: 'scope,
+{
     let head = unpack::head(&mut source)?;
     if head.starts_with(b"BZh") {
         return Err(ArchiveError::NotAnImage("it is packed with bzip2".to_owned()));
     }
     let packing = Packing::of(&head);
-    let unpacked = Unpacked::new(packing, io::Cursor::new(head).chain(source), bounds.memory)?;
+    let head = io::Cursor::new(head);
+    if packing == Packing::Plain {
+        return Ok((packing, Box::new(head.chain(source))));
+    }
+    let Source { input, tally } = source;
+    let unpacked = Aside::new(scope, packing, head, input, bounds.memory, tally)?;
+    Ok((packing, Box::new(unpacked)))
+}
+
+fn read_tar(
+    (packing, unpacked): (Packing, Box<dyn Read + '_>),
+    store: &Store,
+    bounds: &Bounds,
+    budget: Rc<Budget>,
+    ahead: Option<&mut Ahead<dyn Write>>,
+) -> Result<Vec<Ingested>, ArchiveError> {
     let mut unpacked = Counted::new(unpacked, budget.clone());
     let head = unpack::head(&mut unpacked)?;
     if !tar::is_header(&head) {

@@ -255,7 +255,7 @@ pub(crate) fn bounds() -> Bounds {
     Bounds::unpacked(1 << 30)
 }
 
-pub(crate) fn take(archive: impl Read, store: &Store) -> Result<Vec<Ingested>, ArchiveError> {
+pub(crate) fn take(archive: impl Read + Send, store: &Store) -> Result<Vec<Ingested>, ArchiveError> {
     ingest(archive, store, &bounds(), &mut |_| {})
 }
 
