@@ -5,7 +5,8 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use lzma_rust2::XzReader;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Error as XzError, Stream};
 
 use super::ArchiveError;
 
@@ -43,7 +44,7 @@ pub(super) fn head(input: &mut impl Read) -> io::Result<Vec<u8>> {
 pub(super) enum Unpacked<R: Read> {
     Plain(R),
     Gzip(Box<MultiGzDecoder<BufReader<R>>>),
-    Xz(Box<XzReader<BufReader<R>>>, u32),
+    Xz(Box<XzDecoder<BufReader<R>>>, u32),
     Zstd(Box<zstd::Decoder<'static, BufReader<R>>>, u32),
 }
 
@@ -60,7 +61,9 @@ impl<R: Read> Unpacked<R> {
             }
             Packing::Xz => {
                 let input = BufReader::with_capacity(PIECE, input);
-                Self::Xz(Box::new(XzReader::new_mem_limit(input, true, memory >> 10)), memory)
+                let decoder =
+                    Stream::new_stream_decoder(u64::from(memory), CONCATENATED).map_err(io::Error::from)?;
+                Self::Xz(Box::new(XzDecoder::new_stream(input, decoder)), memory)
             }
             Packing::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(PIECE, input))?;
@@ -73,22 +76,25 @@ impl<R: Read> Unpacked<R> {
 
 impl<R: Read> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(input) => input.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Xz(decoder, limit) => decoder
-                .read(buffer)
-                .map_err(|error| too_much_memory(error, io::ErrorKind::OutOfMemory, *limit)),
-            Self::Zstd(decoder, limit) => {
-                decoder.read(buffer).map_err(|error| too_much_memory(error, io::ErrorKind::Other, *limit))
-            }
-        }
+        let (result, limit) = match self {
+            Self::Plain(input) => return input.read(buffer),
+            Self::Gzip(decoder) => return decoder.read(buffer),
+            Self::Xz(decoder, limit) => (decoder.read(buffer), *limit),
+            Self::Zstd(decoder, limit) => (decoder.read(buffer), *limit),
+        };
+        result.map_err(
+            |error| {
+                if wants_memory(&error) { ArchiveError::Memory { limit }.into() } else { error }
+            },
+        )
     }
 }
 
 /// libzstd has no error of its own for a window that is too large, only words.
-fn too_much_memory(error: io::Error, kind: io::ErrorKind, limit: u32) -> io::Error {
-    let is_ours = error.get_ref().and_then(|inner| inner.downcast_ref::<ArchiveError>()).is_some();
-    let words = kind == io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory");
-    if !is_ours && error.kind() == kind && words { ArchiveError::Memory { limit }.into() } else { error }
+fn wants_memory(error: &io::Error) -> bool {
+    let Some(inner) = error.get_ref() else { return false };
+    match inner.downcast_ref::<XzError>() {
+        Some(error) => *error == XzError::MemLimit,
+        None => !inner.is::<ArchiveError>() && inner.to_string().contains("too much memory"),
+    }
 }

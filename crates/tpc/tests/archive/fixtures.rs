@@ -234,8 +234,7 @@ impl Packed {
                 gzip.finish().unwrap()
             }
             Self::Xz => {
-                let options = lzma_rust2::XzOptions::with_preset(1);
-                let mut xz = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+                let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
                 xz.write_all(bytes).unwrap();
                 xz.finish().unwrap()
             }

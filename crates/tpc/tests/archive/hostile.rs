@@ -266,9 +266,13 @@ fn unpacking_takes_no_more_memory_than_allowed() {
         packed.finish().unwrap()
     };
     let xz = {
-        let mut options = lzma_rust2::XzOptions::with_preset(1);
-        options.lzma_options.dict_size = 64 << 20;
-        let mut packed = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        let mut options = liblzma::stream::LzmaOptions::new_preset(1).unwrap();
+        options.dict_size(64 << 20);
+        let mut filters = liblzma::stream::Filters::new();
+        filters.lzma2(&options);
+        let encoder =
+            liblzma::stream::Stream::new_stream_encoder(&filters, liblzma::stream::Check::Crc64).unwrap();
+        let mut packed = liblzma::write::XzEncoder::new_stream(Vec::new(), encoder);
         std::io::Write::write_all(&mut packed, &exported()).unwrap();
         packed.finish().unwrap()
     };
