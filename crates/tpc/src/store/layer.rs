@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use rustix::fs::{Advice, fadvise};
 use switchyard_core::Digest;
 
 use super::files::{self, Draft};
@@ -21,6 +22,9 @@ const LEVEL: i32 = 1;
 const PIECE: usize = 256 << 10;
 
 const AHEAD: usize = 8;
+
+/// After so many bytes the disk is told to begin with them.
+const WRITE_OUT: usize = 16 << 20;
 
 /// Makes a layer's digest, and with a store behind it keeps the layer.
 pub(crate) struct LayerWriter {
@@ -158,10 +162,17 @@ impl Keeper {
 
 fn compress(file: File, pieces: &Receiver<Message>, back: &SyncSender<Vec<u8>>) -> io::Result<()> {
     let mut encoder = zstd::Encoder::new(file, LEVEL)?;
+    let mut waiting = 0;
     while let Ok(message) = pieces.recv() {
         match message {
             Message::Piece(mut piece) => {
                 encoder.write_all(&piece)?;
+                waiting += piece.len();
+                if waiting >= WRITE_OUT {
+                    // What nobody reads again soon is on its way to the disk before the end waits for it. It is only advice.
+                    let _ = fadvise(encoder.get_ref(), 0, None, Advice::DontNeed);
+                    waiting = 0;
+                }
                 piece.clear();
                 // Nobody takes pieces back after the last one.
                 let _ = back.try_send(piece);
