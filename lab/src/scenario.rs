@@ -4,6 +4,7 @@
 //! itself, and puts the switch back to normal; a scenario that leaves a switch which does not come back has failed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
@@ -15,7 +16,7 @@ use crate::cluster::{self, Cluster};
 use crate::fleet;
 use crate::image::{Product, switch_image};
 use crate::machine::Machine;
-use crate::switch::{Host, Spec, Switch};
+use crate::switch::{Host, Moment, Spec, Switch};
 
 /// The switch that a scenario wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -203,13 +204,31 @@ fn set_the_stage(chosen: &[Scenario], package: Package<'_>) -> Result<Vec<(Switc
 }
 
 fn play(switch: &Switch, scenario: &Scenario) -> Result<()> {
+    let since = switch.now();
     let story = (scenario.run)(switch).and_then(|()| referee(switch));
+    if story.is_err() {
+        match since.and_then(|since| keep_journal(switch, scenario, &since)) {
+            Ok(file) => println!("     the switch's journal of it: {}", file.display()),
+            Err(error) => println!("     the switch's journal of it could not be kept: {error:#}"),
+        }
+    }
     let back = switch.back_to_normal().context("the switch did not come back to normal");
     match (story, back) {
         (Ok(()), back) => back,
         (Err(error), Ok(())) => Err(error),
         (Err(error), Err(second)) => Err(error.context(format!("and afterwards: {second:#}; first"))),
     }
+}
+
+/// What the switch said during a story. Coming back to normal and the next stories may take it away.
+fn keep_journal(switch: &Switch, scenario: &Scenario, since: &Moment) -> Result<PathBuf> {
+    let directory = Machine::path("journals");
+    fs::create_dir_all(&directory)?;
+    let letters =
+        scenario.name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' });
+    let file = directory.join(format!("{}-{}", switch.name(), letters.take(100).collect::<String>()));
+    fs::write(&file, switch.journal(since)?)?;
+    Ok(file)
 }
 
 /// Promise 1 of the design: never do two copies of a feature's payload run at once.
