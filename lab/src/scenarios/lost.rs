@@ -122,13 +122,7 @@ fn docker_restarts(switch: &Switch) -> Result<()> {
 fn docker_comes_and_goes(switch: &Switch) -> Result<()> {
     let lives = Lives::begin(switch)?;
     for end in ["systemctl restart docker", "kill -KILL $(pidof dockerd)"] {
-        let pid = switch.ok("pidof dockerd")?;
-        switch.ok(end)?;
-        switch.wait_ok(
-            "another Docker answers",
-            SOON,
-            &format!("! pidof dockerd | grep -qx {pid} && docker version"),
-        )?;
+        another_docker(switch, end)?;
         for feature in ENABLED {
             wait_local(switch, feature)?;
         }
@@ -141,8 +135,20 @@ fn docker_comes_and_goes(switch: &Switch) -> Result<()> {
     Ok(())
 }
 
+/// Ends Docker, and waits for the next one. systemd begins it when those of its dependents have stopped that it restarts
+/// along: one of these that asked a Docker which is not there took a minute.
+pub(super) fn another_docker(switch: &Switch, end: &str) -> Result<()> {
+    let pid = switch.ok("pidof dockerd")?;
+    switch.ok(end)?;
+    switch.wait_ok(
+        "another Docker answers",
+        Duration::from_secs(25),
+        &format!("! pidof dockerd | grep -qx {pid} && docker version"),
+    )
+}
+
 /// As a real switch may have it; reloaded without a restart.
-fn live_restore(switch: &Switch, on: bool) -> Result<()> {
+pub(super) fn live_restore(switch: &Switch, on: bool) -> Result<()> {
     switch.ok(&format!(
         "new=$(jq '.\"live-restore\" = {on}' /etc/docker/daemon.json) && echo \"$new\" > /etc/docker/daemon.json && \
          systemctl reload docker"

@@ -142,6 +142,10 @@ async fn save(args: &Tpcm, save: &Save) -> Result<(), CliError> {
         }
     }
     let mut tpcm = ops::Tpcm::open(settings(args, save.dry_run)).await?;
+    if save.if_next_boot_differs && !tpcm.docker_runs().await {
+        tracing::warn!("not saved, since Docker does not run: what was saved last counts");
+        return Ok(());
+    }
     print::reports(&tpcm.save(&[]).await?, args.output);
     Ok(())
 }

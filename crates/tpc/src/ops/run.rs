@@ -17,6 +17,8 @@ use super::{NOT_AGAIN, OpsError, Tpcm, layout};
 /// a group is held back, so these are looked at again and again, if seldom.
 pub(super) const MEASURE: Duration = Duration::from_mins(1);
 
+const DOCKER: &str = "docker.service";
+
 /// So many ends of runs are remembered.
 const ENDS_MAX: usize = 20;
 
@@ -77,7 +79,9 @@ impl<S: Services> Tpcm<S> {
                 }
                 _ = terminated.recv() => {
                     let now = self.record_to_run(name).unwrap_or(record);
-                    self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
+                    if self.docker_runs().await {
+                        self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
+                    }
                     return Ok(0);
                 }
                 _ = measure.tick() => {
@@ -119,8 +123,13 @@ impl<S: Services> Tpcm<S> {
         entry.and_then(|entry| entry.after).ok_or_else(|| OpsError::NotInstalled(name.clone()))
     }
 
-    /// Stops a TPC's container, whoever started it.
+    /// Stops a TPC's container, whoever started it. While Docker does not run that is left to the unit's next start, which
+    /// goes on with a container that still runs.
     pub async fn stop(&mut self, name: &TpcName) -> Result<(), OpsError> {
+        if !self.docker_runs().await {
+            tracing::warn!("{name}: not stopped, since Docker does not run");
+            return Ok(());
+        }
         let time = Record::load(&self.layout, name)?.map(|record| stop_time(&record.current));
         let running = self.engine.container(name.as_str()).await?.is_some_and(|found| found.running);
         if running {
@@ -128,6 +137,18 @@ impl<S: Services> Tpcm<S> {
         }
         self.tell(name).await;
         Ok(())
+    }
+
+    /// Whether there is a Docker daemon that will answer. After a crash systemd holds its socket, which takes questions that
+    /// nobody reads, and brings it back only when the units have stopped that need it: one of these that waited for an
+    /// answer would keep Docker away from the whole switch. A Docker that is none of systemd's is taken to run.
+    pub async fn docker_runs(&self) -> bool {
+        let is_known = self.services.exists(DOCKER).await.unwrap_or(false);
+        !is_known
+            || match self.services.state(DOCKER).await {
+                Ok((state, _)) => matches!(state.as_str(), "active" | "reloading" | "deactivating"),
+                Err(_) => true,
+            }
     }
 
     /// What its limits do to it, as far as that is felt.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::super::lost::require_swss_later;
+use super::super::lost::{another_docker, live_restore, require_swss_later};
 use super::member::{
     Delivery, JOIN_MAX, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, TIERS, as_member, in_both_tiers,
     with_knobs,
@@ -358,9 +358,9 @@ fn kubelet_dies(member: &Member<'_>) -> Result<()> {
 
 fn docker_restarts(member: &Member<'_>) -> Result<()> {
     in_both_tiers(member, |member, feature| member.move_to_kube(feature, NEWER))?;
-    live_restore(member, true)?;
+    live_restore(member.switch, true)?;
     let told = docker_comes_back(member);
-    live_restore(member, false)?;
+    live_restore(member.switch, false)?;
     told?;
     require_swss_later(member.switch)?;
     member.switch.ok("systemctl reset-failed; systemctl restart docker")?;
@@ -373,23 +373,12 @@ fn docker_restarts(member: &Member<'_>) -> Result<()> {
 fn docker_comes_back(member: &Member<'_>) -> Result<()> {
     let before = lives(member)?;
     for end in ["systemctl restart docker", "kill -KILL $(pidof dockerd)"] {
-        let pid = member.switch.ok("pidof dockerd")?;
-        member.switch.ok(end)?;
-        let another = format!("! pidof dockerd | grep -qx {pid} && docker version");
-        member.switch.wait_ok("another Docker answers", SOON, &another)?;
+        another_docker(member.switch, end)?;
         in_both_tiers(member, |member, feature| member.is_run_by_pod(feature, NEWER))?;
         let after = lives(member)?;
         ensure!(after == before, "`{end}` restarted something: {before:?} before, {after:?} now");
     }
     Ok(())
-}
-
-fn live_restore(member: &Member<'_>, on: bool) -> Result<()> {
-    member.switch.ok(&format!(
-        "new=$(jq '.\"live-restore\" = {on}' /etc/docker/daemon.json) && echo \"$new\" > /etc/docker/daemon.json && \
-         systemctl reload docker"
-    ))?;
-    member.switch.wait_text("docker info --format '{{.LiveRestoreEnabled}}'", &on.to_string(), SOON)
 }
 
 fn rows_are_lost(member: &Member<'_>) -> Result<()> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use super::super::lost::{another_docker, live_restore};
 use super::cut::CutServer;
 use super::{DEFAULTS, code, long_story, make, make_file, refused, runs, show, story, tell, tell_with, tpcm};
 use crate::scenario::Scenario;
@@ -16,6 +17,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: an upgrade whose new version rewrites its data and dies leaves the old data", rewrites),
     story("tpcm: a download that is cut goes on where it was, or leaves the old version running", cut),
     story("tpcm: an upgrade with a wrong digest leaves the old version running", digest),
+    story(
+        "tpcm: a crash of Docker is over at once, and a container that lived through it lives on",
+        docker_dies,
+    ),
     long_story("tpcm: a download that is cut at any tenth leaves the old version running", cut_everywhere),
     long_story(
         "tpcm: a download from a server that stalls is given up in time, and goes on where it was",
@@ -47,6 +52,26 @@ fn still(switch: &Switch) -> Result<()> {
 /// Upgrades, which must fail like this, and checks that nothing came of it.
 fn fails(switch: &Switch, line: &str, code: i32, words: &str) -> Result<()> {
     refused(switch, line, code, words)?;
+    still(switch)
+}
+
+fn docker_dies(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        begin(switch, "")?;
+        live_restore(switch, true)?;
+        let told = lives_on(switch);
+        live_restore(switch, false)?;
+        told
+    })
+}
+
+fn lives_on(switch: &Switch) -> Result<()> {
+    let facts = "docker inspect --format '{{.State.Pid}} {{.State.StartedAt}}' story";
+    let before = switch.ok(facts)?;
+    another_docker(switch, "kill -KILL $(pidof dockerd)")?;
+    switch.wait_text("systemctl is-active story", "active", Duration::from_secs(30))?;
+    let after = switch.ok(facts)?;
+    ensure!(after == before, "it ran as {before}, and now as {after}");
     still(switch)
 }
 
