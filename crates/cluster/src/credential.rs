@@ -11,9 +11,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::error::ClusterError;
 use crate::forms::FormError;
-use crate::k3s::K3sToken;
 use crate::tls::Identity;
-use crate::trust::Token;
+use crate::token::{K3sToken, Token};
 use crate::x509;
 
 const RULE: &str = "wanted are a certificate and the private key that goes with it, both in PEM form and without a pass \

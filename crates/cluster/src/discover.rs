@@ -21,7 +21,9 @@ use crate::address::ServerAddress;
 use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::https::{ANSWER_MAX, Answer, Ask, CALL_MAX, call, connect, within};
-use crate::trust::{CaCertificate, Invitation, Token, pins_told};
+use crate::invitation::Invitation;
+use crate::token::Token;
+use crate::trust::{CaCertificate, pins_told};
 use crate::{jws, kubeconfig, tls};
 
 /// Where every cluster that takes bootstrap tokens tells who it is.

@@ -17,10 +17,11 @@ use crate::discover::recognize;
 use crate::error::{ClusterError, one_line};
 use crate::forms::NodeName;
 use crate::https::{CALL_MAX, within};
+use crate::invitation::Invitation;
 use crate::node_files::NodeFiles;
 use crate::program::Program;
 use crate::route::resolve;
-use crate::trust::{CaCertificate, Invitation};
+use crate::trust::CaCertificate;
 
 /// Clusters date their certificates back by five minutes, so that clocks may differ by so much.
 const CLOCK_MAX: SignedDuration = SignedDuration::from_mins(5);

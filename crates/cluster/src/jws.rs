@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde::Deserialize;
 
-use crate::trust::Token;
+use crate::token::Token;
 
 #[derive(Deserialize)]
 struct Header {

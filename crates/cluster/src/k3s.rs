@@ -6,7 +6,6 @@
 
 mod server;
 mod texts;
-mod token;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +16,6 @@ use tokio_rustls::rustls::crypto::ring::sign::any_supported_type;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 pub(crate) use server::{look, try_node, try_token};
-pub use token::K3sToken;
 
 use crate::address::ServerAddress;
 use crate::certificate::{ClientCertificate, identity, why_no_credentials};

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::address::ServerAddress;
-use crate::trust::Token;
+use crate::token::Token;
 
 /// The server that a kubeconfig names first.
 pub(crate) fn server(text: &str) -> Option<ServerAddress> {

@@ -18,7 +18,8 @@ use crate::forms::{FormError, NodeName};
 use crate::kubeconfig::{self, User};
 use crate::place::{self, Readers};
 use crate::program::Program;
-use crate::trust::{CaCertificate, Token};
+use crate::token::Token;
+use crate::trust::CaCertificate;
 
 pub(crate) const PROGRAM: Program = Program {
     name: "kubelet",

@@ -10,11 +10,12 @@ use crate::credential::Credential;
 use crate::discover::{self, Seen};
 use crate::error::ClusterError;
 use crate::forms::NodeName;
+use crate::invitation::Invitation;
 use crate::k3s::{self, K3sFiles};
 use crate::kubelet::{self, Changed, KubeletFiles, Settings};
 use crate::program::Program;
 use crate::tls::Identity;
-use crate::trust::{CaCertificate, Invitation};
+use crate::trust::CaCertificate;
 
 /// The files of one of the two.
 #[derive(Debug, Clone)]

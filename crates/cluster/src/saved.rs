@@ -7,9 +7,8 @@ use switchyard_core::NodeProgram;
 
 use crate::credential::{Credential, InvitationCertificate};
 use crate::error::ClusterError;
-use crate::k3s::K3sToken;
 use crate::place::{self, Readers};
-use crate::trust::Token;
+use crate::token::{K3sToken, Token};
 
 pub(crate) const SAVED: &str = "host/switchyard/kubernetes";
 const TOKEN: &str = "token";

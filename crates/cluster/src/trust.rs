@@ -1,4 +1,4 @@
-//! By what a switch and a cluster know each other: token, pin, the cluster's CA, and the invitation with all of it.
+//! By what a switch knows its cluster: the cluster's CA and the pins of it.
 
 use std::fmt;
 use std::path::Path;
@@ -9,65 +9,13 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::address::ServerAddress;
-use crate::credential::Credential;
 use crate::error::ClusterError;
 use crate::forms::FormError;
 use crate::place;
 use crate::x509;
 
-const TOKEN_RULE: &str =
-    "a bootstrap token is six and sixteen of the characters a-z and 0-9 with a dot between";
-
 /// More certificates than any cluster has authorities: a bound for what a stranger may make us keep.
 const AUTHORITIES_MAX: usize = 16;
-
-/// A bootstrap token. Its secret is shown by [`Token::reveal`] alone.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    id: String,
-    secret: String,
-}
-
-impl Token {
-    /// Takes `id.secret`; blanks around it, as a prompt or a file leaves them, do not count.
-    pub fn parse(text: &str) -> Result<Self, FormError> {
-        let is_part = |part: &str, len| {
-            part.len() == len && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-        };
-        match text.trim().split_once('.') {
-            Some((id, secret)) if is_part(id, 6) && is_part(secret, 16) => {
-                Ok(Self { id: id.to_owned(), secret: secret.to_owned() })
-            }
-            _ => Err(FormError::Secret { what: "the token", rule: TOKEN_RULE }),
-        }
-    }
-
-    /// The public part, by which the cluster's administrator finds it.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The whole token: to be written into a file of mode 0600 or sent over verified TLS, and nowhere else.
-    pub fn reveal(&self) -> String {
-        format!("{}.{}", self.id, self.secret)
-    }
-
-    pub(crate) fn secret(&self) -> &[u8] {
-        self.secret.as_bytes()
-    }
-}
-
-impl fmt::Display for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.<secret>", self.id)
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({self})")
-    }
-}
 
 /// The pin of one certificate.
 pub(crate) fn pin_of(certificate: &CertificateDer<'_>) -> Option<CaPin> {
@@ -80,41 +28,6 @@ pub(crate) fn pins_told(certificates: &[CertificateDer<'_>]) -> String {
     let pins: Vec<String> =
         certificates.iter().filter_map(pin_of).take(3).map(|pin| pin.to_string()).collect();
     if pins.is_empty() { "none".to_owned() } else { pins.join(", ") }
-}
-
-/// How a switch was told to join.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invitation {
-    /// Where the API server is.
-    pub server: ServerAddress,
-    /// What a switch without a node certificate proves itself with.
-    pub credential: Option<Credential>,
-    /// The pin of the cluster's CA.
-    pub pin: Option<CaPin>,
-    /// Whether the CA may be taken as it is presented, if there is neither pin nor token to tell it by.
-    pub insecure: bool,
-}
-
-impl Invitation {
-    /// The bootstrap token, if that is what it came with.
-    pub fn token(&self) -> Option<&Token> {
-        self.credential.as_ref().and_then(Credential::token)
-    }
-
-    /// Whether there is anything in it by which the cluster can be told from others.
-    pub(crate) fn tells_cluster(&self) -> bool {
-        let by_credential = match &self.credential {
-            Some(Credential::Token(_)) => true,
-            Some(Credential::K3s(token)) => token.names_cluster(),
-            Some(Credential::Certificate(_)) | None => false,
-        };
-        self.pin.is_some() || by_credential
-    }
-
-    /// Whether this may be the CA of the cluster that is meant: a pin names it, or none is given.
-    pub fn allows(&self, ca: &CaCertificate) -> bool {
-        self.pin.as_ref().is_none_or(|pin| ca.pins().contains(pin))
-    }
 }
 
 /// The cluster's CA: one certificate, or several while it is being replaced.
@@ -192,43 +105,6 @@ impl fmt::Debug for CaCertificate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SECRET: &str = "0123456789abcdef";
-
-    #[test]
-    fn a_token_has_the_form_of_a_bootstrap_token() {
-        let token = Token::parse(" abcdef.0123456789abcdef\n").unwrap();
-        assert_eq!((token.id(), token.reveal().as_str()), ("abcdef", "abcdef.0123456789abcdef"));
-        for bad in [
-            "",
-            "abcdef",
-            "abcdef.",
-            "abcde.0123456789abcdef",
-            "ABCDEF.0123456789abcdef",
-            "abcdef.0123456789abcdefg",
-            "abcdef.0123456789ab\ndef",
-        ] {
-            let error = Token::parse(bad).unwrap_err().to_string();
-            assert!(bad.is_empty() || !error.contains(bad), "{error}");
-        }
-    }
-
-    #[test]
-    fn no_way_of_printing_a_token_shows_its_secret() {
-        let token = Token::parse(&format!("abcdef.{SECRET}")).unwrap();
-        let server = ServerAddress::new("10.0.0.5", 6443).unwrap();
-        let invitation = Invitation {
-            server,
-            credential: Some(Credential::Token(token.clone())),
-            pin: None,
-            insecure: false,
-        };
-        for text in
-            [token.to_string(), format!("{token:?}"), format!("{token:#?}"), format!("{invitation:?}")]
-        {
-            assert!(!text.contains(SECRET), "{text}");
-        }
-    }
 
     #[test]
     fn a_pin_leaves_out_what_it_does_not_name() {

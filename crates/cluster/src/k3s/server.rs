@@ -8,15 +8,16 @@ use hyper::header::HeaderValue;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-use super::token::{K3sToken, sha256};
 use crate::address::ServerAddress;
 use crate::credential::Credential;
 use crate::discover::{Seen, look_at};
 use crate::error::{ClusterError, one_line};
 use crate::forms::NodeName;
 use crate::https::{ANSWER_MAX, Answer, Ask, call};
+use crate::invitation::Invitation;
 use crate::tls;
-use crate::trust::{CaCertificate, Invitation, pins_told};
+use crate::token::{K3sToken, sha256};
+use crate::trust::{CaCertificate, pins_told};
 
 /// The CA of the API server, for everybody.
 const AUTHORITIES: &str = "/cacerts";

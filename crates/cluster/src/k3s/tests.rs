@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use super::*;
 use crate::kubelet::CgroupDriver;
 use crate::switch_files::SwitchFiles;
+use crate::token::{self, K3sToken};
 
 const SECRET: &str = "s3cret0123456789";
 const UNIT: &str = "etc/systemd/system/k3s-agent.service.d/10-switchyard.conf";

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
 
+use super::Token;
 use crate::forms::FormError;
-use crate::trust::{CaCertificate, Token};
+use crate::trust::CaCertificate;
 
 const PREFIX: &str = "K10";
 
