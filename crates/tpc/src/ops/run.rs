@@ -143,12 +143,9 @@ impl<S: Services> Tpcm<S> {
     /// nobody reads, and brings it back only when the units have stopped that need it: one of these that waited for an
     /// answer would keep Docker away from the whole switch. A Docker that is none of systemd's is taken to run.
     pub async fn docker_runs(&self) -> bool {
-        let is_known = self.services.exists(DOCKER).await.unwrap_or(false);
-        !is_known
-            || match self.services.state(DOCKER).await {
-                Ok((state, _)) => matches!(state.as_str(), "active" | "reloading" | "deactivating"),
-                Err(_) => true,
-            }
+        let Ok((state, _)) = self.services.state(DOCKER).await else { return true };
+        let runs = matches!(state.as_str(), "active" | "reloading" | "deactivating");
+        runs || !self.services.exists(DOCKER).await.unwrap_or(false)
     }
 
     /// What its limits do to it, as far as that is felt.
