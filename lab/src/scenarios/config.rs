@@ -3,14 +3,18 @@
 //! What is about the server plays on databases of its own, so that no agent follows what is written there; what is
 //! about features plays on the switch's.
 
-use std::time::{Duration, Instant};
+mod features;
+mod private;
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::refusal::{Refusal, all_refused, refusal};
 use crate::scenario::{Scenario, SwitchKind};
-use crate::switch::{Switch, User};
+use crate::switch::Switch;
+use private::{Private, ROOT, redis};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -35,13 +39,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "config feature writes what featured and Kubernetes mode act on, and waits for it if asked to",
         switch: SwitchKind::SingleAsic,
         long: false,
-        run: features,
+        run: features::features,
     },
     Scenario {
         name: "config feature writes what every namespace must know into each of them",
         switch: SwitchKind::TwoAsics,
         long: false,
-        run: namespaces,
+        run: features::namespaces,
     },
     Scenario {
         name: "a configuration that makes no sense is refused in one line and changes nothing",
@@ -59,81 +63,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 /// featured does within this time what it is told.
 const SOON: Duration = Duration::from_mins(1);
-
-/// Databases of our own, on a private socket below a root of their own.
-struct Private<'a> {
-    switch: &'a Switch,
-}
-
-const ROOT: &str = "/run/lab-config";
-
-fn redis(command: &str) -> String {
-    format!("redis-cli -s {ROOT}/var/run/redis/redis.sock {command}")
-}
-
-impl<'a> Private<'a> {
-    fn start(switch: &'a Switch) -> Result<Self> {
-        let private = Private { switch };
-        drop(private.stop());
-        switch.ok(&format!(
-            "mkdir -p {ROOT}/var/run/redis/sonic-db {ROOT}/etc/sonic {ROOT}/host && cd {ROOT}/var/run/redis
-             jq --arg socket $PWD/redis.sock '.INSTANCES.redis = {{hostname: \"127.0.0.1\", unix_socket_path: $socket}}' \
-               /var/run/redis/sonic-db/database_config.json > sonic-db/database_config.json
-             redis-server --port 0 --unixsocket $PWD/redis.sock --save '' --databases 100 --daemonize yes"
-        ))?;
-        switch.wait_ok("the private databases are up", SOON, &redis("ping"))?;
-        private.set("4 'DEVICE_METADATA|localhost' hostname Leaf-1")?;
-        Ok(private)
-    }
-
-    fn stop(&self) -> Result<()> {
-        self.switch.ok(&format!("{}; rm -rf {ROOT}", redis("shutdown nosave"))).map(drop)
-    }
-
-    /// `<database> <row> <field> <value> …`
-    fn set(&self, what: &str) -> Result<()> {
-        let (database, row) = what.split_once(' ').context("no row")?;
-        self.switch.ok(&redis(&format!("-n {database} hset {row}"))).map(drop)
-    }
-
-    /// The fields of a row, sorted: `field=value …`.
-    fn row(&self, database: u8, row: &str) -> Result<String> {
-        self.switch.ok(&format!(
-            "{} | paste -sd '=\\n' | sort | paste -sd ' '",
-            redis(&format!("-n {database} hgetall '{row}'"))
-        ))
-    }
-
-    /// Runs one of our commands there; standard output as it is.
-    fn ask(&self, command: &str) -> Result<String> {
-        let output = self.switch.sh(&format!("SWITCHYARD_ROOT={ROOT} {command}"))?;
-        ensure!(output.success() && output.stderr.is_empty(), "{command} said {:?}", output.stderr);
-        Ok(output.stdout)
-    }
-
-    fn prints(&self, command: &str, wanted: &str) -> Result<()> {
-        let told = self.ask(command)?;
-        ensure!(told == wanted, "{command} should print\n{wanted}\nand printed\n{told}");
-        Ok(())
-    }
-
-    fn json(&self, command: &str) -> Result<Value> {
-        let text = self.ask(&format!("{command} -o json"))?;
-        serde_json::from_str(&text).with_context(|| format!("{command} prints no JSON: {text}"))
-    }
-
-    fn does(&self, command: &str) -> Result<()> {
-        self.prints(command, "")
-    }
-}
-
-impl Drop for Private<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.stop() {
-            eprintln!("the private databases are still there: {error:#}");
-        }
-    }
-}
 
 fn server(switch: &Switch) -> Result<()> {
     const SERVER: &str = "KUBERNETES_MASTER|SERVER";
@@ -317,153 +246,6 @@ fn why(switch: &Switch) -> Result<()> {
         output.status
     );
     ensure!(output.stdout.contains("\nsnmp "), "without Docker it prints {}", output.stdout);
-    Ok(())
-}
-
-fn features(switch: &Switch) -> Result<()> {
-    let does = |command: &str| -> Result<()> {
-        let output = switch.sh(command)?;
-        ensure!(
-            output.success() && output.stdout.is_empty() && output.stderr.is_empty(),
-            "{command} ended with {} and said {:?} {:?}",
-            output.status,
-            output.stdout,
-            output.stderr
-        );
-        Ok(())
-    };
-    for (command, field, value) in [
-        ("owner sflow kube", "set_owner", "kube"),
-        ("owner sflow local", "set_owner", "local"),
-        ("fallback sflow off", "no_fallback_to_local", "true"),
-        ("fallback sflow on", "no_fallback_to_local", "false"),
-        ("update sflow hold", "kube_update", "hold"),
-        ("autorestart sflow disabled", "auto_restart", "disabled"),
-        ("auto sflow enabled", "auto_restart", "enabled"),
-    ] {
-        does(&format!("switchyard config feature {command}"))?;
-        let is = switch.config("sflow", field)?;
-        ensure!(is == value, "after {command}, {field} is {is:?}");
-    }
-    let told = switch.sh("switchyard show feature config sflow")?.stdout;
-    let wanted = "\
-Feature    State     AutoRestart    Owner    fallback    KubeUpdate
----------  --------  -------------  -------  ----------  ------------
-sflow      disabled  enabled        local    true        hold
-";
-    ensure!(told == wanted, "it prints\n{told}");
-
-    // With --block it is done when the command ends.
-    for (state, active) in [("enabled", "active"), ("disabled", "inactive")] {
-        does(&format!("switchyard config feature state sflow {state} --block --timeout 60"))?;
-        ensure!(switch.state("sflow", "state")? == state, "featured has not said {state}");
-        switch.wait_text("systemctl is-active sflow || true", active, SOON)?;
-    }
-    // A start that fails is told at once, and a featured that says nothing is not waited for without end.
-    switch.drop_in("sflow.service", "[Service]\nExecStartPre=/bin/false\n")?;
-    let failed = "Feature failed to be enabled";
-    let enable = |seconds: u32| {
-        refused_with(
-            switch,
-            &format!("switchyard config feature state sflow enabled --block --timeout {seconds}"),
-        )
-    };
-    let (begin, said) = (Instant::now(), enable(120)?);
-    ensure!(
-        said == failed && begin.elapsed() < Duration::from_mins(1),
-        "{said:?} after {:?}",
-        begin.elapsed()
-    );
-    does("switchyard config feature state sflow disabled --block --timeout 60")?;
-    switch.ok("systemctl stop featured")?;
-    let (begin, said) = (Instant::now(), enable(2)?);
-    ensure!(
-        said == failed && begin.elapsed() >= Duration::from_secs(2),
-        "{said:?} after {:?}",
-        begin.elapsed()
-    );
-    switch.ok("switchyard config feature state sflow disabled; systemctl start featured")?;
-    let always = switch.sh("switchyard config feature autorestart database disabled")?;
-    ensure!(
-        (always.status, always.text())
-            == (0, "Feature 'database' auto-restart is always enabled and can not be modified"),
-        "unexpected: {always:?}"
-    );
-    shown(switch)
-}
-
-/// To everybody who may read Redis, and as SONiC's own `show` has it.
-fn shown(switch: &Switch) -> Result<()> {
-    let told = switch.sh_as(User::Admin, "switchyard show feat status snmp")?.stdout;
-    let value = |field: &str| switch.state("snmp", field);
-    let configured = |field: &str| switch.config("snmp", field);
-    let columns = [
-        ("Feature", "snmp".to_owned()),
-        ("State", configured("state")?),
-        ("AutoRestart", configured("auto_restart")?),
-        ("SystemState", value("system_state")?),
-        ("UpdateTime", value("update_time")?),
-        ("ContainerId", value("container_id")?),
-        ("Version", value("container_version")?),
-        ("SetOwner", configured("set_owner")?),
-        ("CurrentOwner", value("current_owner")?),
-        ("RemoteState", value("remote_state")?),
-    ];
-    let width = |(name, value): &(&str, String)| value.len().max(name.len() + 2);
-    let line = |cell: &dyn Fn(&(&str, String)) -> String| {
-        let cells: Vec<String> =
-            columns.iter().map(|column| format!("{:1$}", cell(column), width(column))).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    let wanted = line(&|(name, _)| (*name).to_owned())
-        + &line(&|column| "-".repeat(width(column)))
-        + &line(&|(_, value)| value.clone());
-    ensure!(told == wanted, "it prints\n{told}and should print\n{wanted}");
-
-    let all = switch.ok_as(User::Admin, "switchyard show feature autorestart")?;
-    ensure!(all.starts_with("Feature       AutoRestart\n") || all.contains("AutoRestart\n"), "{all}");
-    let text = switch.ok("switchyard show feature status -o json")?;
-    let lines: Value = serde_json::from_str(&text).context("show feature status prints no JSON")?;
-    let snmp = lines.as_array().into_iter().flatten().find(|line| line["name"] == "snmp");
-    let keys: Vec<&str> = snmp
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|line| line.keys().map(String::as_str))
-        .collect();
-    ensure!(
-        keys.join(" ")
-            == "auto_restart container_id container_version current_owner name outcome pod_trouble remote_state set_owner state \
-                system_state update_time",
-        "the keys are {keys:?}"
-    );
-    Ok(())
-}
-
-fn namespaces(switch: &Switch) -> Result<()> {
-    let everywhere = |field: &str| {
-        switch.ok(&format!(
-            "for namespace in '' '-n asic0' '-n asic1'; do sonic-db-cli $namespace CONFIG_DB HGET 'FEATURE|bgp' {field}; \
-             done | paste -sd ' '"
-        ))
-    };
-    switch.ok("switchyard config feature autorestart bgp disabled")?;
-    ensure!(
-        everywhere("auto_restart")? == "disabled disabled disabled",
-        "auto_restart is {}",
-        everywhere("auto_restart")?
-    );
-    switch.ok("switchyard config feature autorestart bgp enabled")?;
-    switch.ok("switchyard config feature update bgp hold")?;
-    ensure!(everywhere("kube_update")? == "hold", "kube_update is {}", everywhere("kube_update")?);
-    for owner in ["kube", "local"] {
-        switch.ok(&format!("switchyard config feature owner bgp {owner}"))?;
-        let owners = everywhere("set_owner")?;
-        ensure!(owners == [owner; 3].join(" "), "who is to run bgp is {owners}");
-    }
-    switch.ok("sonic-db-cli -n asic1 CONFIG_DB HSET 'FEATURE|bgp' auto_restart disabled")?;
-    let refused = refused_with(switch, "switchyard config feature autorestart bgp disabled");
-    switch.ok("sonic-db-cli -n asic1 CONFIG_DB HSET 'FEATURE|bgp' auto_restart enabled")?;
-    ensure!(refused? == "Feature 'bgp' auto-restart is not consistent across namespaces");
     Ok(())
 }
 
