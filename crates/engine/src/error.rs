@@ -19,8 +19,8 @@ pub enum EngineError {
     /// The caller may not talk to it.
     #[error("no permission for {0}: run as root or as a member of group docker")]
     Denied(PathBuf),
-    /// It answered late.
-    #[error("the Docker engine did not answer in time about container {0:?}")]
+    /// It answered late. About which container, if it was asked about one.
+    #[error("the Docker engine did not answer in time{}; see: systemctl status docker", about(.0))]
     TimedOut(String),
     /// There is no such container.
     #[error("there is no container {0:?} on the Docker engine")]
@@ -35,9 +35,9 @@ pub enum EngineError {
     #[error("the Docker engine refused our API version: {0}")]
     Version(String),
     /// It refused.
-    #[error("the Docker engine refused for container {container:?}: {message}")]
+    #[error("the Docker engine refused{}: {message}", about(container))]
     Refused {
-        /// About which container.
+        /// About which container, if it was asked about one.
         container: String,
         /// Its words.
         message: String,
@@ -74,6 +74,10 @@ impl EngineError {
     }
 }
 
+fn about(container: &str) -> String {
+    if container.is_empty() { String::new() } else { format!(" about container {container:?}") }
+}
+
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -92,4 +96,16 @@ fn denied(error: &Bollard) -> bool {
     sources(error).any(|error| {
         error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_a_container_only_if_it_is_about_one() {
+        let late = |about: &str| EngineError::TimedOut(about.to_owned()).to_string();
+        assert_eq!(late(""), "the Docker engine did not answer in time; see: systemctl status docker");
+        assert!(late("snmp").contains("about container \"snmp\""));
+    }
 }
