@@ -73,6 +73,8 @@ pub struct OnlyIf {
     pub system_state: Option<SystemState>,
     /// Who ran it when we looked.
     pub current_owner: CurrentOwner,
+    /// Which container that was: another pod may have come and got its turn since.
+    pub container_id: Option<ContainerId>,
     /// The hand-shake when we looked.
     pub remote_state: RemoteState,
     /// Who had asked when we looked.
@@ -85,6 +87,7 @@ impl OnlyIf {
         Some(Self {
             system_state: row.system_state,
             current_owner: row.current_owner,
+            container_id: row.container_id.clone(),
             remote_state: row.remote_state,
             remote_container_id: row.remote_container_id.clone(),
         })

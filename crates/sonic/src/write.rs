@@ -14,7 +14,9 @@ use crate::rows::OLDER_LOCAL;
 pub(crate) const SCRIPT: &str = r"
 local ask = cjson.decode(ARGV[1])
 local function one_of(field, words)
-  local is = redis.call('HGET', KEYS[1], field) or ''
+  local is = redis.call('HGET', KEYS[1], field)
+  if not is and field == 'container_id' then is = redis.call('HGET', KEYS[1], 'docker_id') end
+  is = is or ''
   is = string.lower(string.match(is, '^%s*(.-)%s*$'))
   for _, word in ipairs(words) do
     if is == word then return true end
@@ -76,17 +78,20 @@ pub(crate) fn new_values(change: &RowChange) -> Vec<(&'static str, String)> {
 
 /// Each field on which the decision rested, with all the words that mean what was seen.
 fn conditions(seen: &OnlyIf) -> Vec<(&'static str, Vec<String>)> {
-    let OnlyIf { system_state, current_owner, remote_state, remote_container_id } = seen;
+    let OnlyIf { system_state, current_owner, container_id, remote_state, remote_container_id } = seen;
     let mut remote = vec![remote_state.to_string()];
     if *remote_state == RemoteState::None {
         remote.push(String::new());
     }
-    let id = remote_container_id.as_ref().map(|id| id.as_str().to_ascii_lowercase()).unwrap_or_default();
+    let id = |id: &Option<ContainerId>| {
+        vec![id.as_ref().map(|id| id.as_str().to_ascii_lowercase()).unwrap_or_default()]
+    };
     vec![
         ("system_state", vec![system_state.map(|wish| wish.to_string()).unwrap_or_default()]),
         ("current_owner", owner_words(*current_owner)),
+        ("container_id", id(container_id)),
         ("remote_state", remote),
-        ("remote_container_id", vec![id]),
+        ("remote_container_id", id(remote_container_id)),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! `container stop` and `container kill` (SONIC.md 3.4 and 3.5; DESIGN.md section 4 *Stop, kill*).
 
-use switchyard_core::{Admin, CurrentOwner, RemoteState, View, kill, stop};
+use switchyard_core::{Admin, CurrentOwner, RemoteState, Step, View, kill, stop};
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
@@ -32,6 +32,16 @@ fn down_is_written_first_then_the_copy_stops_then_nobody_owns_it() {
 fn the_label_of_a_kube_feature_survives_a_stop() {
     check(&pod_runs(kube()), "UnitStopped: row(down), stop a, row(down none remote=stopped)");
     check(&pod_runs(local()), "UnitStopped: row(down), label false, stop a, row(down none remote=stopped)");
+}
+
+/// The pod that was seen has left, and the next one has had its turn since: only its id tells.
+#[test]
+fn a_stop_that_saw_one_pod_does_not_write_off_the_next() {
+    let plan = stop(&pod_runs(kube()));
+    let next = up().owner(CurrentOwner::Kube, "b").remote(RemoteState::Running, "b");
+    let [Step::Row(first), ..] = plan.steps.as_slice() else { panic!("no row first: {plan:?}") };
+    assert_eq!(first.apply(&next), None);
+    assert!(first.apply(&pod_runs(kube()).row).is_some());
 }
 
 #[test]

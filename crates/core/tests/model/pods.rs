@@ -77,11 +77,11 @@ fn pod_moves(scenario: &Scenario, world: &World, at: usize, moves: &mut Moves<'_
 
 fn answer(scenario: &Scenario, world: &World, side: Side, id: Option<Id>, asked: bool) -> Answer {
     let mut row = translate::row(world.row);
-    if scenario.lie == Lie::OwnNameHidden {
-        row.container_id = None;
-    }
     let config = config(world.wanted, scenario.fallback);
     let own = id.filter(|_| scenario.ids).map(long_id);
+    if scenario.lie == Lie::OwnNameHidden {
+        row.container_id = row.container_id.filter(|named| own.is_none_or(|own| !named.same_as(own)));
+    }
     let id = match scenario.lie {
         Lie::AnyPodsTurn => row.remote_container_id.as_ref().or(own),
         _ => own,

@@ -87,6 +87,7 @@ pub(crate) fn small_change(change: &RowChange) -> Change {
         only_if: change.only_if.as_ref().map(|seen| Row {
             system: seen.system_state,
             owner: seen.current_owner,
+            id: seen.container_id.as_ref().map_or(NO_ID, small_id),
             remote: seen.remote_state,
             asker: seen.remote_container_id.as_ref().map_or(NO_ID, small_id),
             ..GONE

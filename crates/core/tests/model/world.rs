@@ -46,7 +46,7 @@ pub(crate) struct Change {
     pub(crate) remote: Option<RemoteState>,
     pub(crate) asker: Option<Id>,
     pub(crate) version: Option<Version>,
-    /// The fields of `OnlyIf`; the others stand as in a row that is gone.
+    /// The fields of `OnlyIf`; the version stands as in a row that is gone.
     pub(crate) only_if: Option<Row>,
 }
 

@@ -142,10 +142,11 @@ prop_compose! {
     fn any_only_if()(
         system_state in prop::option::of(word()),
         current_owner in word(),
+        container_id in prop::option::of(id()),
         remote_state in word(),
         remote_container_id in prop::option::of(id()),
     ) -> OnlyIf {
-        OnlyIf { system_state, current_owner, remote_state, remote_container_id }
+        OnlyIf { system_state, current_owner, container_id, remote_state, remote_container_id }
     }
 }
 
@@ -180,8 +181,9 @@ fn any_row() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
         field("container_id", &["", "snmp", "0123456789ab"]),
         field("system_state", &["", "up", "Down"]),
         field("container_version", &["", "1.0"]),
+        field("docker_id", &["", "snmp", "0123456789ab"]),
     )
-        .prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f].into_iter().flatten().collect())
+        .prop_map(|(a, b, c, d, e, f, g)| [a, b, c, d, e, f, g].into_iter().flatten().collect())
 }
 
 /// Whether written or not, and what is read afterwards, is what core says: for one row and many changes in a row.
