@@ -98,7 +98,7 @@ fn any_change(chance: &mut Chance, row: &FeatureState, instance: &Instance) -> R
             remote_state: chance.pick(&remote),
             system_state: chance.pick(&[None, Some(SystemState::Up), seen.system_state]),
             current_owner: chance.pick(&[seen.current_owner, CurrentOwner::None]),
-            container_id: chance.pick(&[seen.container_id.clone(), None, Some(asker.clone())]),
+            container_id: seen.container_id.filter(|_| chance.percent(75)),
             ..seen
         }),
         _ => OnlyIf::unchanged(row),
