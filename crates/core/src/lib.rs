@@ -45,4 +45,4 @@ pub use state::{
 pub use stop::{ended, kill, left_behind, stop, unspoken};
 pub use verdict::{Cause, Failure, Moment, Record, Verdict};
 pub use view::{Local, Pod, View};
-pub use wait::{Waiting, is_planned_end, versions, wait, why_ended};
+pub use wait::{Idle, Waiting, is_planned_end, versions, wait, why_ended};

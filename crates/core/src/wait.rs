@@ -22,8 +22,35 @@ pub enum Waiting {
     Over(RowChange, Reason),
 }
 
-/// The next move; `idle` is how long nobody has been running, counted anew from when a pod was let in
-/// ([`Reason::PodsTurn`]): it could not run before, and is not given up in the moment that it is told to go on.
+/// How long a unit's run has been waiting for a copy that runs, by any clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    since: Duration,
+}
+
+impl Idle {
+    /// Nobody runs as of now.
+    pub fn as_of(now: Duration) -> Self {
+        Self { since: now }
+    }
+
+    /// What [`wait`] is asked with.
+    pub fn at(self, now: Duration) -> Duration {
+        now.saturating_sub(self.since)
+    }
+
+    /// The row was written for this reason. True if a pod was let in by it: it could not run before, so that the time
+    /// counts anew, and it is not given up in the moment that it is told to go on.
+    pub fn wrote(&mut self, reason: Reason, now: Duration) -> bool {
+        let let_in = reason == Reason::PodsTurn;
+        if let_in {
+            self.since = now;
+        }
+        let_in
+    }
+}
+
+/// The next move; `idle` is how long nobody has been running ([`Idle`]).
 pub fn wait(view: &View, idle: Duration, knobs: &Knobs) -> Waiting {
     if view.local == Local::Running {
         return Waiting::Watch(Copy::Local, local_row_repair(view));

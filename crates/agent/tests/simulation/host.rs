@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Local, Plan, Pod, Reason, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version, View,
+    Cause, Copy, Idle, Local, Plan, Pod, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version, View,
     Waiting, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
 };
 
@@ -150,11 +150,11 @@ fn write(sim: &Sim, at: usize, change: &RowChange, who: &str) -> bool {
 /// `container wait`; returns when it is over, however.
 pub(crate) async fn wait_main(sim: &Sim, at: usize) {
     let knobs = sim.with(|state| state.knobs.clone());
-    let (mut since, mut let_in) = (sim.now(), None);
+    let (mut idle, mut let_in) = (Idle::as_of(sim.now()), None);
     loop {
         let seen = sim.seen(Channel::Instance(at));
         let Ok(view) = view(sim, at).await else { return };
-        let next = wait(&view, sim.now().saturating_sub(since), &knobs);
+        let next = wait(&view, idle.at(sim.now()), &knobs);
         if let Waiting::Watch(copy, repair) = next {
             return watch(sim, at, copy, repair).await;
         }
@@ -167,8 +167,8 @@ pub(crate) async fn wait_main(sim: &Sim, at: usize) {
             Waiting::Write(change, reason) => {
                 let asker = view.asker().and_then(|pod| running(sim, at, &Copy::Pod(pod.id.clone())));
                 sim.moment().await;
-                if write(sim, at, &change, "wait") && reason == Reason::PodsTurn {
-                    (since, let_in) = (sim.now(), asker);
+                if write(sim, at, &change, "wait") && idle.wrote(reason, sim.now()) {
+                    let_in = asker;
                 }
             }
             Waiting::Await(left, _) => {

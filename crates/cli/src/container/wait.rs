@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use switchyard_core::{
-    Cause, ContainerId, Copy, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
+    Cause, ContainerId, Copy, Idle, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
     ended as ended_row, is_planned_end, versions, wait, why_ended,
 };
 use switchyard_engine::{Container, Ended, EngineError};
@@ -92,10 +92,10 @@ struct Watcher {
 
 impl Watcher {
     async fn run(mut self) -> Result<ExitCode, CliError> {
-        let (mut since, mut let_in) = (boottime(), None);
+        let (mut idle, mut let_in) = (Idle::as_of(boottime()), None);
         loop {
             let view = self.host.view(&self.instance).await?;
-            let next = wait(&view, boottime().saturating_sub(since), &self.knobs);
+            let next = wait(&view, idle.at(boottime()), &self.knobs);
             if let Waiting::Watch(copy, repair) = next {
                 return self.watch(view, copy, repair).await;
             }
@@ -107,8 +107,8 @@ impl Watcher {
                 Waiting::Watch(..) => {}
                 Waiting::Write(change, reason) => {
                     let asker = view.asker().map(|pod| pod.id.clone());
-                    if self.host.record("wait", &view, &change, reason)? && reason == Reason::PodsTurn {
-                        (since, let_in) = (boottime(), asker);
+                    if self.host.record("wait", &view, &change, reason)? && idle.wrote(reason, boottime()) {
+                        let_in = asker;
                     }
                 }
                 Waiting::Await(left, _) => {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use switchyard_core::{CurrentOwner, FeatureState, Knobs, RemoteState, Version, View, is_planned_end, wait};
+use switchyard_core::{
+    CurrentOwner, FeatureState, Idle, Knobs, Reason, RemoteState, Version, View, is_planned_end, wait,
+};
 
 use crate::case::{RowCase, ViewCase, down, kube, local, up};
 use crate::words;
@@ -101,6 +103,17 @@ fn the_pod_that_asked_is_let_in_once_the_local_copy_has_ended() {
     check(&kube().row(asked.clone()).pods(&["a"]).no_server(), "PodsTurn: row(remote=ready)");
     check(&kube().row(up().remote(RemoteState::Pending, "")).pods(&["a"]), "PodsTurn: row(remote=ready)");
     check(&kube().row(asked).pods(&["a", "b"]), "StrangePod: row(), over");
+}
+
+#[test]
+fn the_time_to_the_local_image_counts_anew_from_when_a_pod_was_let_in_and_from_nothing_else() {
+    let at = Duration::from_secs;
+    let mut idle = Idle::as_of(at(100));
+    assert!(!idle.wrote(Reason::QuestionLeftOver, at(110)));
+    assert_eq!(idle.at(at(115)), at(15));
+    assert!(idle.wrote(Reason::PodsTurn, at(117)));
+    assert_eq!(idle.at(at(120)), at(3));
+    assert_eq!(idle.at(at(116)), at(0), "a clock that went back");
 }
 
 /// An unmodified local image records its version whatever a pod asks meanwhile: the pod was taken for one of that version.
