@@ -208,7 +208,7 @@ impl Agent {
         phase: Phase,
     ) -> Result<(), Trouble> {
         let (now, leaving) = (world.now(), world.leaving());
-        let Seen { view, unit, since, same_as_local, copy_for, reports } = seen;
+        let Seen { view, unit, since, same_as_local, copy_for, labelled, reports } = seen;
         let track = self.track(instance);
         track.reports(reports, now);
         track.tells(view.server_answers, now);
@@ -225,6 +225,7 @@ impl Agent {
             same_as_local: *same_as_local,
             local_ran,
             copy_for: *copy_for,
+            labelled: *labelled,
             leaving,
         };
         for step in reconcile(&agent_view, &self.knobs) {

@@ -67,6 +67,8 @@ pub struct Seen {
     pub same_as_local: bool,
     /// How long the local copy has been running, if it does.
     pub copy_for: Option<Duration>,
+    /// The node is to have the feature's label, by what stands in the rows.
+    pub labelled: bool,
     /// What the cluster says of the containers of its pods here, all of them.
     pub reports: Vec<PodReport>,
 }

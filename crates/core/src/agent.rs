@@ -46,6 +46,8 @@ pub struct AgentView<'a> {
     pub same_as_local: bool,
     /// How long the local copy has been running; nothing if it does not, or the engine does not tell.
     pub copy_for: Option<Duration>,
+    /// The node is to have the feature's label, by what stands in the rows.
+    pub labelled: bool,
     /// The copy that last ran in this unit was the local one, or nobody knows: that it ended is the unit's own matter,
     /// and systemd's delay and start limit are for it.
     pub local_ran: bool,
@@ -163,7 +165,9 @@ fn drop_label(now: &AgentView<'_>, knobs: &Knobs) -> Option<AgentStep> {
     let unwanted = view.wanted() == SetOwner::Local
         || matches!(view.config.state, Admin::Disabled | Admin::AlwaysDisabled);
     let long_off = now.since >= knobs.label_drop;
-    (speaks_for_label(now.unit, view) && (unwanted || long_off)).then_some(AgentStep::Label(false))
+    let speaks = speaks_for_label(now.unit, view);
+    // A label that is there draws pods whether there is a row or not, of a feature that was deleted too.
+    ((speaks && long_off) || (unwanted && (speaks || now.labelled))).then_some(AgentStep::Label(false))
 }
 
 /// Whether an instance says anything of its feature's label. One that is off and has no row does not: its unit was never

@@ -333,8 +333,9 @@ impl World for Real {
             (Unit::Off, Local::Running) => self.local_copy_for(instance).await?,
             _ => None,
         };
+        let labelled = self.host.is_labelled(&instance.feature, true).map_err(trouble)?;
         let reports = self.reports.get(&instance.container_name()).cloned().unwrap_or_default();
-        Ok(Seen { view, unit, since, same_as_local, copy_for, reports })
+        Ok(Seen { view, unit, since, same_as_local, copy_for, labelled, reports })
     }
 
     fn label(&mut self, feature: &FeatureName, wanted: bool) -> Result<(), Trouble> {

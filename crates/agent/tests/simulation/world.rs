@@ -153,8 +153,9 @@ impl World for Life {
                 UnitState::Active => Unit::Active,
                 UnitState::AutoRestart => Unit::WillRestart,
             };
+            let labelled = state.features[state.all[at].feature].label_row == Some(true);
             let reports = state.all[at].reports.clone();
-            Ok(Seen { view, unit, since, same_as_local, copy_for: None, reports })
+            Ok(Seen { view, unit, since, same_as_local, copy_for: None, labelled, reports })
         })
     }
 

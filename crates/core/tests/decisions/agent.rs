@@ -19,6 +19,7 @@ fn now(view: &View, unit: Unit) -> AgentView<'_> {
         same_as_local: false,
         local_ran: true,
         copy_for: None,
+        labelled: false,
         leaving: false,
     }
 }
@@ -119,6 +120,20 @@ fn the_label_follows_a_stop_after_a_while_and_disable_or_owner_local_at_once() {
     assert_eq!(off(&stopped, Duration::ZERO), "label false");
     assert_eq!(off(&local().row(down()), Duration::ZERO), "label false");
     assert_eq!(off(&kube(), knobs.label_drop), "", "a unit that was never started says nothing");
+}
+
+/// Redis lost the row, the agent asked for the label again, and was not there when the feature was deleted.
+#[test]
+fn a_label_that_is_there_goes_with_a_feature_that_is_gone_whether_it_has_a_row_or_not() {
+    let off = |view: &View, labelled| {
+        let now = AgentView { labelled, ..now(view, Unit::Off) };
+        words::agent(&reconcile(&now, &Knobs::default()))
+    };
+    let mut deleted = kube();
+    deleted.config = switchyard_core::FeatureConfig::default();
+    assert_eq!(off(&deleted, true), "label false");
+    assert_eq!(off(&deleted, false), "", "a feature that never ran has no label to take off");
+    assert_eq!(off(&kube(), true), "", "its unit was never started since the boot, and may yet be");
 }
 
 /// BI#19528: a `config reload` restarted containers.

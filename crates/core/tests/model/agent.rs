@@ -67,6 +67,7 @@ fn look(scenario: &Scenario, world: &mut World) {
         // So it may restart the unit in every state in which it ever might.
         local_ran: false,
         copy_for: None,
+        labelled: world.label,
         leaving: false,
     };
     let steps = reconcile(&now, &Knobs::default());
