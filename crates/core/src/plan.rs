@@ -1,5 +1,7 @@
 //! What a decision asks for: steps in order, each safe to repeat, with the reason for all of them.
 
+use std::time::Duration;
+
 use crate::{ContainerId, CurrentOwner, FeatureState, Reason, RemoteState, SystemState, Version};
 
 /// One of the two containers that can carry a feature's payload.
@@ -18,6 +20,8 @@ pub enum Step {
     Label(bool),
     /// Change the instance's row.
     Row(RowChange),
+    /// Give the row so long at most to change. If it does, this plan is over, and another is made of what is then.
+    AwaitRow(Duration),
     /// Start the local container.
     StartLocal,
     /// Stop a container in order.

@@ -2,10 +2,16 @@
 //!
 //! Only decides who begins. That the pod really comes is waited for by [`crate::wait`].
 
+use std::time::Duration;
+
 use crate::{
     ContainerId, Copy, CurrentOwner, Local, OnlyIf, Plan, Reason, Refusal, RemoteState, RowChange, SetOwner,
     Step, SystemState, View,
 };
+
+/// How long a pod that has just come, while nobody ran, has to ask for its turn before it is stopped for one that may run.
+/// The kubelet starts a container that crashed at once; our gate asks some 20 ms after it began, and a stop takes longer.
+const TIME_TO_ASK: Duration = Duration::from_millis(100);
 
 /// The steps of a start. The row is written before the engine acts, on condition that it still says what was seen:
 /// a pod that got its turn in between makes the caller look again.
@@ -63,19 +69,41 @@ fn why_kube(view: &View, pod_can_come: bool) -> Reason {
 /// Pods that may be running go first, then the row, then the container: two copies never overlap, and a pod that
 /// reads the row from here on is kept out.
 fn bring_up_local(view: &View) -> Vec<Step> {
-    let mut steps: Vec<Step> =
-        view.pods_that_may_run().map(|pod| Step::Stop(Copy::Pod(pod.id.clone()))).collect();
+    let mut steps = Vec::new();
+    let mut seen = view.row.clone();
+    if may_be_about_to_ask(view) {
+        // No pod asks while the unit is down.
+        let up = RowChange {
+            system_state: Some(SystemState::Up),
+            only_if: OnlyIf::unchanged(&seen),
+            ..RowChange::default()
+        };
+        seen.system_state = up.system_state;
+        steps.extend([Step::Row(up), Step::AwaitRow(TIME_TO_ASK)]);
+    }
+    steps.extend(view.pods_that_may_run().map(|pod| Step::Stop(Copy::Pod(pod.id.clone()))));
     steps.push(Step::Row(RowChange {
         system_state: Some(SystemState::Up),
         current_owner: Some(CurrentOwner::Local),
         // The name of a container is always a valid id: names are the narrower kind.
         container_id: Some(ContainerId::parse(&view.instance.container_name()).ok()),
         remote_state: view.kubernetes.then_some(RemoteState::None),
-        only_if: OnlyIf::unchanged(&view.row),
+        only_if: OnlyIf::unchanged(&seen),
         ..RowChange::default()
     }));
     steps.push(Step::StartLocal);
     steps
+}
+
+/// Whether all that keeps a pod from being one that waits is that it has had no time to say so: the unit is down, nobody
+/// is recorded, and nobody has asked.
+fn may_be_about_to_ask(view: &View) -> bool {
+    let row = &view.row;
+    view.wanted() == SetOwner::Kube
+        && !view.pods.is_empty()
+        && row.system_state == Some(SystemState::Down)
+        && row.current_owner == CurrentOwner::None
+        && matches!(row.remote_state, RemoteState::None | RemoteState::Stopped)
 }
 
 /// Who may keep the track lock from a local start that has stopped all pods that may run: those that are left too. The

@@ -6,14 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use switchyard_core::{
-    Copy, FeatureName, FeatureState, Instance, Knobs, Local, Moment, Plan, Pod, Reason, Record, Refusal,
-    RowChange, SetOwner, Step, Verdict, Version, View, may_hold_track, resolve, unspoken,
+    Copy, FeatureName, FeatureState, Instance, Knobs, Local, Moment, OnlyIf, Plan, Pod, Reason, Record,
+    Refusal, RowChange, SetOwner, Step, Verdict, Version, View, may_hold_track, resolve, unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
 use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::clock::sleep;
 use crate::history::{self, Entry};
 use crate::{HostError, TrackLock, process};
 
@@ -235,6 +236,11 @@ impl Host {
                     Some(after) if self.switch.write_state(&view.instance, change)? => row = after,
                     Some(_) | None => return Ok(None),
                 },
+                Step::AwaitRow(at_most) => {
+                    if self.row_changes(&view.instance, &row, *at_most).await? {
+                        return Ok(None);
+                    }
+                }
                 Step::StartLocal => {
                     lock = Some(self.start_local(view, how).await?);
                 }
@@ -244,6 +250,37 @@ impl Host {
         }
         drop(lock);
         Ok(Some(row))
+    }
+
+    /// Whether the row says something else before the time is over. What cannot be heard of is looked at then.
+    async fn row_changes(
+        &mut self,
+        instance: &Instance,
+        row: &FeatureState,
+        at_most: Duration,
+    ) -> Result<bool, HostError> {
+        let mut changes = self.switch.changes(instance).await.ok();
+        let time_is_over = sleep(at_most);
+        tokio::pin!(time_is_over);
+        loop {
+            let now = self.switch.feature_state(instance)?.unwrap_or_default();
+            if OnlyIf::unchanged(row) != OnlyIf::unchanged(&now) {
+                return Ok(true);
+            }
+            let change = async {
+                match &mut changes {
+                    Some(changes) => changes.next().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            let heard = tokio::select! {
+                () = &mut time_is_over => return Ok(false),
+                heard = change => heard,
+            };
+            if !heard {
+                changes = None;
+            }
+        }
     }
 
     /// Stops a container, or says what keeps it alive.

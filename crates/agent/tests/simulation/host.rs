@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Idle, Local, Plan, Pod, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version, View,
-    Waiting, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
+    Cause, Copy, Idle, Local, OnlyIf, Plan, Pod, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version,
+    View, Waiting, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
 };
 
 use crate::engine;
@@ -102,6 +102,20 @@ async fn perform(sim: &Sim, at: usize, view: &View, plan: &Plan, who: &str) -> R
                 Some(after) if write(sim, at, change, who) => row = after,
                 Some(_) | None => return Ok(false),
             },
+            Step::AwaitRow(at_most) => {
+                let latest = sim.now() + *at_most;
+                loop {
+                    let seen = sim.seen(Channel::Instance(at));
+                    let now = sim.with(|state| OnlyIf::unchanged(&state.all[at].row));
+                    if now != OnlyIf::unchanged(&row) {
+                        return Ok(false);
+                    }
+                    if sim.now() >= latest {
+                        break;
+                    }
+                    sim.change(Channel::Instance(at), seen, latest).await;
+                }
+            }
             Step::StartLocal => {
                 let started = match take_track(sim, at).await {
                     Ok(()) => engine::start_local(sim, at).await,

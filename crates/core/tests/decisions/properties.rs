@@ -75,6 +75,7 @@ fn steady(view: &View, unit: Unit, same_as_local: bool) -> AgentView<'_> {
         same_as_local,
         local_ran: true,
         copy_for: None,
+        labelled: false,
         leaving: false,
     }
 }
@@ -110,7 +111,7 @@ fn after(view: &View, plan: &Plan) -> Option<View> {
     let mut view = view.clone();
     for step in &plan.steps {
         match step {
-            Step::Label(_) => {}
+            Step::Label(_) | Step::AwaitRow(_) => {}
             Step::Row(change) => view.row = change.apply(&view.row)?,
             Step::StartLocal => view.local = Local::Running,
             Step::Stop(Copy::Local) | Step::Kill(Copy::Local) => view.local = Local::Stopped,

@@ -1,6 +1,8 @@
 //! `container start` (SONIC.md 3.3 and 3.8; DESIGN.md section 4 *Start*).
 
-use switchyard_core::{Copy, CurrentOwner, FeatureState, RemoteState, View, may_hold_track, start};
+use std::time::Duration;
+
+use switchyard_core::{Copy, CurrentOwner, FeatureState, RemoteState, Verdict, View, may_hold_track, start};
 
 use crate::case::{RowCase, ViewCase, down, engine_id, kube, local, up};
 use crate::words;
@@ -30,6 +32,25 @@ fn owner_local_stops_a_pod_that_may_run_before_the_row_lets_anyone_believe_in_th
     check(&local().pods(&["a"]), plan);
     // The row knows one pod to wait; of the other it knows nothing.
     check(&local().row(down().remote(RemoteState::Pending, "b")).pods(&["a", "b"]), plan);
+}
+
+/// The kubelet starts a container anew in the moment in which it crashed.
+#[test]
+fn a_pod_that_came_while_nobody_ran_may_ask_for_its_turn_before_it_is_stopped() {
+    let kept_out = |view: View| View { verdict: Verdict::TooSoon(Duration::from_secs(9)), ..view };
+    let crashed =
+        |row: FeatureState| kept_out(kube().row(row.remote(RemoteState::Stopped, "a"))).pods(&["b"]);
+    let rest = "stop b, row(up local=snmp remote=none), start local, label true";
+    check(&crashed(down()), &format!("FailedLately: row(up), await row 100 ms, {rest}"));
+    // It had its time, and has not asked.
+    check(&crashed(up()), &format!("FailedLately: {rest}"));
+    // Who has asked waits.
+    let asked = kept_out(kube().row(up().remote(RemoteState::Pending, "b"))).pods(&["b"]);
+    check(&asked, "FailedLately: row(up local=snmp remote=none), start local, label true");
+    // Of a pod that came before the row was lost nobody knows, and the owner's wish for the local copy is not put off.
+    check(&kept_out(kube()).pods(&["b"]), &format!("FailedLately: {rest}"));
+    let unwanted = local().row(down().remote(RemoteState::Stopped, "a")).pods(&["b"]);
+    check(&unwanted, "OwnerLocal: label false, stop b, row(up local=snmp remote=none), start local");
 }
 
 /// A row that calls it waiting while it runs would have every start wait for the lock in vain, for ever.

@@ -14,6 +14,7 @@ fn step(step: &Step) -> String {
     match step {
         Step::Label(wanted) => format!("label {wanted}"),
         Step::Row(change) => row(change),
+        Step::AwaitRow(at_most) => format!("await row {} ms", at_most.as_millis()),
         Step::StartLocal => "start local".to_owned(),
         Step::Stop(copy) => format!("stop {}", name(copy)),
         Step::Kill(copy) => format!("kill {}", name(copy)),

@@ -50,7 +50,7 @@ impl SpeaksOf for Step {
         match self {
             Self::Row(change) => change.speaks_of(known),
             Self::Stop(who) | Self::Kill(who) => who.speaks_of(known),
-            Self::Label(_) | Self::StartLocal => {}
+            Self::Label(_) | Self::AwaitRow | Self::StartLocal => {}
         }
     }
 }

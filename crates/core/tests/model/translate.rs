@@ -128,6 +128,7 @@ fn small_step(step: &switchyard_core::Step) -> Step {
     match step {
         switchyard_core::Step::Label(wanted) => Step::Label(*wanted),
         switchyard_core::Step::Row(change) => Step::Row(small_change(change)),
+        switchyard_core::Step::AwaitRow(_) => Step::AwaitRow,
         switchyard_core::Step::StartLocal => Step::StartLocal,
         switchyard_core::Step::Stop(copy) => Step::Stop(who(copy)),
         switchyard_core::Step::Kill(copy) => Step::Kill(who(copy)),

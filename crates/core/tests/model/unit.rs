@@ -117,6 +117,10 @@ pub(crate) fn carry(
             let outcome = if scenario.write(to, change) { done() } else { Outcome::RowMoved };
             then(to, outcome);
         }),
+        Step::AwaitRow => {
+            moves.add("a verb hears of no change of the row", |to| then(to, done()));
+            moves.add("a verb hears of a change of the row", |to| then(to, Outcome::RowMoved));
+        }
         Step::StartLocal => moves.add("the engine starts the local copy", |to| {
             if to.local == Local::Stopped {
                 to.local = if scenario.local_asks { Local::Fresh } else { Local::Running };

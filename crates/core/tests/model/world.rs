@@ -60,6 +60,7 @@ pub(crate) enum Who {
 pub(crate) enum Step {
     Label(bool),
     Row(Change),
+    AwaitRow,
     StartLocal,
     Stop(Who),
     Kill(Who),
