@@ -1,5 +1,7 @@
 //! What was typed about a source and a container, as the values that operations take.
 
+use std::path::Path;
+
 use switchyard_core::tpc::{Protocol, Secret, Source, SshOptions};
 use switchyard_tpc::fetch::{self, Sha256};
 use switchyard_tpc::ops::{Options, SourceRequest};
@@ -22,6 +24,13 @@ pub(super) fn source(from: &From) -> Result<SourceRequest, CliError> {
     };
     let source = Source::parse(&from.source, &options).map_err(|error| bad(&error))?;
     if matches!(source, Source::Registry(_)) {
+        let text = &from.source;
+        if Path::new(text).exists() {
+            return Err(bad(&format!(
+                "{text} is the name of an image, and there is a file {text} here: ./{text} is the file; if the image is \
+                 meant, name its registry too, as in docker.io/library/{text}"
+            )));
+        }
         for (option, given) in [
             ("--interface", from.interface.is_some()),
             ("--ca", from.ca.is_some()),
@@ -86,13 +95,24 @@ mod tests {
     use super::super::args::{Tpcm, TpcmVerb};
     use super::*;
 
+    fn parsed(line: &str) -> Result<SourceRequest, CliError> {
+        let args = Tpcm::try_parse_from(line.split(' ')).unwrap();
+        let TpcmVerb::Install(install) = args.verb else { panic!("{line}") };
+        source(&install.from)
+    }
+
+    #[test]
+    fn an_image_that_has_the_name_of_a_file_here_is_not_guessed_at() {
+        // Tests run in the directory of their crate.
+        let error = parsed("tpcm install monitor src").unwrap_err();
+        let CliError::Usage(text) = &error else { panic!("{error}") };
+        assert!(text.contains("./src") && text.contains("docker.io/library/src"), "{text}");
+        parsed("tpcm install monitor ./src").unwrap();
+        parsed("tpcm install monitor docker.io/library/src").unwrap();
+    }
+
     #[test]
     fn options_that_a_registry_has_no_use_for_are_refused() {
-        let parsed = |line: &str| {
-            let args = Tpcm::try_parse_from(line.split(' ')).unwrap();
-            let TpcmVerb::Install(install) = args.verb else { panic!("{line}") };
-            source(&install.from)
-        };
         for option in ["--interface=eth0", "--ca=/ca.pem", "--insecure"] {
             let error = parsed(&format!("tpcm install monitor registry.example/a:1 {option}")).unwrap_err();
             let name = option.split('=').next().unwrap();
