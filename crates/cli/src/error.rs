@@ -51,6 +51,8 @@ pub(crate) enum CliError {
     Tpc(#[from] OpsError),
     #[error("{0}")]
     NotConfirmed(String),
+    #[error("{0} is for root alone, and nothing was done; put sudo before it")]
+    NotRoot(&'static str),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
 }
@@ -79,7 +81,7 @@ impl CliError {
             Self::NoSuchFeature(_) | Self::NotRunning(_) | Self::Engine(EngineError::NoSuchContainer(_)) => 3,
             Self::Tpc(error) => tpcm::exit_code(error),
             Self::Refusal(Refusal::NoContainer(_)) | Self::NotConfirmed(_) => 4,
-            Self::Engine(EngineError::Denied(_)) => 5,
+            Self::NotRoot(_) | Self::Engine(EngineError::Denied(_)) => 5,
             Self::File { source, .. } | Self::Exec { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => 5,
                 _ => 1,

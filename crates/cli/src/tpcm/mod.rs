@@ -31,6 +31,10 @@ const DAMAGED: u8 = 19;
 
 /// Carries out one command.
 pub(crate) fn main(args: &Tpcm) -> Result<ExitCode, CliError> {
+    // Before anything is asked: what others keep in the arguments of their containers is root's alone to read.
+    if !rustix::process::geteuid().is_root() {
+        return Err(CliError::NotRoot("tpcm"));
+    }
     let code = match &args.verb {
         TpcmVerb::Run(name) => return run(args, name),
         verb => block_on(carry_out(args, verb))?,

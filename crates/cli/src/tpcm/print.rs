@@ -71,7 +71,7 @@ pub(super) fn list(all: &[Summary], format: Output) {
                     vec![
                         one.name.to_string(),
                         state(one),
-                        text(&one.since),
+                        since(one).unwrap_or_default(),
                         text(&one.version),
                         one.image.clone(),
                         cpu.to_string(),
@@ -86,6 +86,12 @@ pub(super) fn list(all: &[Summary], format: Output) {
     }
 }
 
+/// As the history has its times; the engine tells nanoseconds.
+fn since(one: &Summary) -> Option<String> {
+    let since = one.since.as_ref()?;
+    Some(since.split('.').next().unwrap_or(since).trim_end_matches('Z').replace('T', " "))
+}
+
 /// `tpcm show`.
 pub(super) fn details(details: &Details, format: Output) {
     if format == Output::Json {
@@ -93,7 +99,7 @@ pub(super) fn details(details: &Details, format: Output) {
     }
     let one = &details.summary;
     line(one.name.as_str());
-    let since = one.since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+    let since = since(one).map(|since| format!(" since {since}")).unwrap_or_default();
     let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     field("state", &format!("{}{since}{reason}", word(one.state)));
     field("version", one.version.as_deref().unwrap_or("its image says none"));
@@ -147,8 +153,10 @@ fn limits(limits: Limits, usage: &Usage) {
     let most = limits.disk.map_or_else(|| "no limit of its own".to_owned(), |most| format!("at most {most}"));
     let layer =
         usage.layer.map_or_else(String::new, |layer| format!(", {} in its writable layer", human(layer)));
-    let how =
-        if usage.disk_enforced.is_empty() { String::new() } else { format!("; {}", usage.disk_enforced) };
+    let how = match limits.disk {
+        Some(_) if !usage.disk_enforced.is_empty() => format!("; {}", usage.disk_enforced),
+        Some(_) | None => String::new(),
+    };
     field("disk", &format!("{most}; {} in its volume{layer}{how}", human(usage.volume)));
 }
 

@@ -49,8 +49,13 @@ fn service(switch: &Switch) -> Result<()> {
 fn parameters(switch: &Switch) -> Result<()> {
     tell(switch, || {
         let file = make_file(switch, "", "1")?;
-        let as_admin = switch.sh_as(User::Admin, &format!("tpcm install story {file} -y"))?;
-        ensure!(as_admin.status == code::DENIED, "without root: {} {}", as_admin.status, as_admin.stderr);
+        // Not asked first whether it is meant, and told the way out, where it would only look as well.
+        for command in [format!("install story {file}"), "list".to_owned(), "show story".to_owned()] {
+            let as_admin = switch.sh_as(User::Admin, &format!("tpcm {command}"))?;
+            let says = &as_admin.stderr;
+            ensure!(as_admin.status == code::DENIED, "{command} without root: {} {says}", as_admin.status);
+            ensure!(says.contains("sudo"), "{command} without root says {says}");
+        }
         refused(switch, &format!("install story {file}"), code::NOT_CONFIRMED, "-y")?;
 
         let planned = tpcm(switch, &format!("install story {file} --dry-run"))?;
