@@ -106,7 +106,20 @@ impl Engine {
             Ok(_) => Ok(Removal::Done),
             Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => Ok(Removal::NotFound),
             Err(Bollard::DockerResponseServerError { status_code: 409, .. }) => Ok(Removal::InUse),
+            // Of several that remove it at once, one of them a process that has died since, the later ones may get a 500.
+            Err(error @ Bollard::DockerResponseServerError { .. }) => match self.has_image(name).await {
+                Ok(false) => Ok(Removal::NotFound),
+                Ok(true) | Err(_) => Err(self.image_error(name, error)),
+            },
             Err(error) => Err(self.image_error(name, error)),
+        }
+    }
+
+    async fn has_image(&self, name: &str) -> Result<bool, Bollard> {
+        match self.docker.inspect_image(name).await {
+            Ok(_) => Ok(true),
+            Err(Bollard::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

@@ -169,6 +169,23 @@ async fn an_image_is_removed_with_its_name_unless_it_is_in_use_or_has_several() 
     assert_eq!(engine.remove_image(&id).await.unwrap(), Removal::NotFound);
 }
 
+/// The engine goes on with what a process has asked it for that has died, and answers 500 to the one that comes second.
+#[tokio::test]
+async fn an_image_that_goes_while_it_is_removed_is_none_to_remove() {
+    let shop = Shop::new("twice");
+    for round in 0..20 {
+        let id = shop.image(&round.to_string());
+        let removals = (0..4).map(|_| {
+            let (engine, id) = (engine(), id.clone());
+            tokio::spawn(async move { engine.remove_image(&id).await })
+        });
+        for removal in removals.collect::<Vec<_>>() {
+            assert_ne!(removal.await.unwrap().unwrap(), Removal::InUse, "round {round}");
+        }
+        assert_eq!(engine().image(&id).await.unwrap(), None);
+    }
+}
+
 /// What the agent does with a plan.
 async fn carry_out(engine: &Engine, local: &str, row: &mut FeatureState, step: &NativeStep) {
     match step {
