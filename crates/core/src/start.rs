@@ -98,12 +98,7 @@ fn bring_up_local(view: &View) -> Vec<Step> {
 /// Whether all that keeps a pod from being one that waits is that it has had no time to say so: the unit is down, nobody
 /// is recorded, and nobody has asked.
 fn may_be_about_to_ask(view: &View) -> bool {
-    let row = &view.row;
-    view.wanted() == SetOwner::Kube
-        && !view.pods.is_empty()
-        && row.system_state == Some(SystemState::Down)
-        && row.current_owner == CurrentOwner::None
-        && matches!(row.remote_state, RemoteState::None | RemoteState::Stopped)
+    view.wanted() == SetOwner::Kube && !view.pods.is_empty() && view.row.holds_pods_back()
 }
 
 /// Who may keep the track lock from a local start that has stopped all pods that may run: those that are left too. The

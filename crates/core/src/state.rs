@@ -227,6 +227,15 @@ impl FeatureState {
             CurrentOwner::Kube | CurrentOwner::None => self.container_id.clone(),
         }
     }
+
+    /// Whether every pod that begins while the row is like this waits: the unit is down, nobody is recorded, and nobody has
+    /// asked (SONIC.md 4.2, row 4). One that the engine does not yet list as running need not be waited for: it can only
+    /// run by a row that was changed, and whoever relies on this changes it on condition that it was not.
+    pub fn holds_pods_back(&self) -> bool {
+        self.system_state == Some(SystemState::Down)
+            && self.current_owner == CurrentOwner::None
+            && matches!(self.remote_state, RemoteState::None | RemoteState::Stopped)
+    }
 }
 
 impl Default for FeatureState {

@@ -13,8 +13,8 @@ impl Engine {
     /// The running containers that pods have for this instance. The pause container is none of them.
     ///
     /// A container that has just begun to run may have asked for its turn before the engine lists it as running. Asked
-    /// about that one alone, the engine answers once its start is over.
-    pub async fn pods(&self, instance: &Instance) -> Result<Vec<Pod>, EngineError> {
+    /// about that one alone, the engine answers once its start is over; `starting` says whether it is asked.
+    pub async fn pods(&self, instance: &Instance, starting: bool) -> Result<Vec<Pod>, EngineError> {
         let labels = vec![
             format!("io.kubernetes.container.name={}", instance.container_name()),
             "io.kubernetes.docker.type=container".to_owned(),
@@ -31,7 +31,8 @@ impl Engine {
         let mut pods = Vec::new();
         for summary in listed.into_iter().filter(|summary| !is_tpc(summary)) {
             let Some(id) = summary.id.as_deref().and_then(|id| ContainerId::parse(id).ok()) else { continue };
-            if summary.state != Some(ContainerSummaryStateEnum::CREATED) || self.runs(&id).await? {
+            let begun = summary.state != Some(ContainerSummaryStateEnum::CREATED);
+            if begun || (starting && self.runs(&id).await?) {
                 pods.push(Pod { id });
             }
         }

@@ -111,7 +111,8 @@ impl Host {
         // Both at once: the engine's answers are most of what a verb costs beside its own call.
         let mut engine = self.engine.clone();
         let name = instance.container_name();
-        let (container, pods) = tokio::join!(engine.container(&name), self.pods(instance));
+        let starting = !row.holds_pods_back();
+        let (container, pods) = tokio::join!(engine.container(&name), self.pods(instance, starting));
         let local = match container? {
             None => Local::Missing,
             Some(container) if container.running => Local::Running,
@@ -121,7 +122,7 @@ impl Host {
             // The engine wants another version of its protocol, which the other question has agreed on.
             Err(EngineError::Version(_)) => {
                 self.engine = engine;
-                self.pods(instance).await?
+                self.pods(instance, starting).await?
             }
             pods => pods?,
         };
@@ -167,8 +168,8 @@ impl Host {
         }
     }
 
-    async fn pods(&self, instance: &Instance) -> Result<Vec<Pod>, EngineError> {
-        if self.kubernetes { self.engine.pods(instance).await } else { Ok(Vec::new()) }
+    async fn pods(&self, instance: &Instance, starting: bool) -> Result<Vec<Pod>, EngineError> {
+        if self.kubernetes { self.engine.pods(instance, starting).await } else { Ok(Vec::new()) }
     }
 
     /// Decides on what is and carries it out, until nothing came in between.

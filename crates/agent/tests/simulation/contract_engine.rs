@@ -229,7 +229,7 @@ impl Real {
             Some(container) if container.running => Local::Running,
             Some(_) => Local::Stopped,
         };
-        let listed = self.engine.pods(&self.instance).await.unwrap();
+        let listed = self.engine.pods(&self.instance, true).await.unwrap();
         let mut pods = Vec::new();
         for (number, name) in self.pods.iter().enumerate() {
             let id = self.engine.clone().container(name).await.unwrap().unwrap().id;

@@ -193,11 +193,11 @@ async fn a_pod_is_found_by_the_kubelets_labels_and_never_by_a_part_of_its_name()
     let labels = ["--label", &container, "--label", &inherited, "--label", &own];
     let guest = Guest::create("tpc", &labels, SLEEPER);
     let engine = engine();
-    assert!(engine.pods(&instance).await.unwrap().is_empty(), "nothing runs yet");
+    assert!(engine.pods(&instance, true).await.unwrap().is_empty(), "nothing runs yet");
     for guest in [&pod, &pause, &other, &guest] {
         engine.start(&guest.name).await.unwrap();
     }
-    let found = engine.pods(&instance).await.unwrap();
+    let found = engine.pods(&instance, true).await.unwrap();
     let id = docker(&["inspect", "--format", "{{.Id}}", &pod.name]);
     assert_eq!(found.iter().map(|pod| pod.id.to_string()).collect::<Vec<_>>(), [id]);
 }
