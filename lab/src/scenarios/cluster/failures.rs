@@ -41,11 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "a pod that starts and never gets ready has failed, and the local image is back",
         switch: SwitchKind::InCluster,
         long: false,
-        run: |switch| {
-            // So long that the pod is surely seen in charge before it is given up.
-            let knobs = KNOBS.replace("\"pod_ready_seconds\": 10", "\"pod_ready_seconds\": 30");
-            with_knobs(switch, &knobs, |member| in_both_tiers(member, never_ready))
-        },
+        run: |switch| as_member(switch, |member| in_both_tiers(member, never_ready)),
     },
     Scenario {
         name: "when a pod that ran crashes later, the local image is back without waiting for another",
