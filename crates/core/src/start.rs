@@ -116,9 +116,14 @@ fn make_room_for_pod(view: &View) -> Vec<Step> {
     if view.strangers() {
         steps.extend(view.pods_that_may_run().map(|pod| Step::Stop(Copy::Pod(pod.id.clone()))));
     }
+    let remote_state = match view.turn_taken_back() {
+        // Who asked beside the pod that runs is gone.
+        Some(RemoteState::Stopped) if view.pod_in_charge().is_some() => Some(RemoteState::Running),
+        taken_back => taken_back,
+    };
     let mut row = RowChange {
         system_state: Some(SystemState::Up),
-        remote_state: view.turn_taken_back(),
+        remote_state,
         only_if: OnlyIf::unchanged(&view.row),
         ..RowChange::default()
     };

@@ -129,6 +129,13 @@ fn a_pod_that_runs_stays_also_when_the_server_is_away() {
 }
 
 #[test]
+fn a_question_beside_the_pod_that_runs_goes_with_who_asked_and_the_pod_is_said_to_run() {
+    let asked = up().owner(CurrentOwner::Kube, "a").remote(RemoteState::Pending, "b");
+    check(&kube().row(asked.clone()).pods(&["a"]), "PodRuns: row(up remote=running), label true");
+    check(&kube().row(asked).pods(&["a", "b"]), "PodRuns: row(up), label true");
+}
+
+#[test]
 fn a_local_copy_that_still_runs_makes_room_for_the_pod() {
     check(
         &kube()
