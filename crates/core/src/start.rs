@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long a pod that has just come, while nobody ran, has to ask for its turn before it is stopped for one that may run.
-/// The kubelet starts a container that crashed at once; our gate asks some 20 ms after it began, and a stop takes longer.
+/// The kubelet starts a container that crashed at once; it asks when the row says up, and a stop would take about as long.
 const TIME_TO_ASK: Duration = Duration::from_millis(100);
 
 /// The steps of a start. The row is written before the engine acts, on condition that it still says what was seen:

@@ -253,7 +253,7 @@ impl Host {
         Ok(Some(row))
     }
 
-    /// Whether the row says something else before the time is over. What cannot be heard of is looked at then.
+    /// Whether the row says something else before the time is over. What was not heard of is seen then.
     async fn row_changes(
         &mut self,
         instance: &Instance,
@@ -263,10 +263,12 @@ impl Host {
         let mut changes = self.switch.changes(instance).await.ok();
         let time_is_over = sleep(at_most);
         tokio::pin!(time_is_over);
+        let mut is_over = false;
         loop {
             let now = self.switch.feature_state(instance)?.unwrap_or_default();
-            if OnlyIf::unchanged(row) != OnlyIf::unchanged(&now) {
-                return Ok(true);
+            let moved = OnlyIf::unchanged(row) != OnlyIf::unchanged(&now);
+            if moved || is_over {
+                return Ok(moved);
             }
             let change = async {
                 match &mut changes {
@@ -274,12 +276,9 @@ impl Host {
                     None => std::future::pending().await,
                 }
             };
-            let heard = tokio::select! {
-                () = &mut time_is_over => return Ok(false),
-                heard = change => heard,
-            };
-            if !heard {
-                changes = None;
+            tokio::select! {
+                () = &mut time_is_over => is_over = true,
+                heard = change => if !heard { changes = None },
             }
         }
     }

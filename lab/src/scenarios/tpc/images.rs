@@ -23,7 +23,7 @@ const LAYER: &str = "docker exec story sh -c 'cat /data/file /tpc/data'";
 
 fn begin(switch: &Switch) -> Result<()> {
     // What became of GRUB in an earlier story is still being looked at, and may be saved: the engine pauses a container then.
-    switch.wait_text("systemctl is-active tpcm-next-boot.service || true", "inactive", SOON)?;
+    switch.wait_text("systemctl is-active tpcm-next-boot.service | grep -c activating || true", "0", SOON)?;
     let file = make_file(switch, "-k 500", "1")?;
     tpcm(switch, &format!("install story {file} -y --memory 64M --args '-e COLOUR=blue'"))?;
     switch.ok("docker exec story sh -c 'echo layer > /data/file; echo volume > /tpc/data'").map(drop)
