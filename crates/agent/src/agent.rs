@@ -82,6 +82,7 @@ impl Agent {
                     track.due(now + RESTART_RETRY);
                     return;
                 }
+                track.begins_anew();
                 BTreeSet::from([instance])
             }
             Event::WentNative(instance, done) => {
@@ -212,7 +213,7 @@ impl Agent {
         let track = self.track(instance);
         track.reports(reports, now);
         track.tells(view.server_answers, now);
-        track.ran(view, *unit);
+        track.ran(view, *unit, *since, now);
         if !speaks_for_label(*unit, view) {
             track.label = None;
         }
@@ -233,7 +234,7 @@ impl Agent {
                 AgentStep::Label(wanted) => self.label(world, instance, wanted)?,
                 AgentStep::RestartUnit(reason) => {
                     if self.restart(world, instance, reason) && *unit == Unit::WillRestart {
-                        self.track(instance).hurried();
+                        self.track(instance).begins_anew();
                     }
                 }
                 AgentStep::BringDown(reason) => world.bring_down(instance, reason).await?,

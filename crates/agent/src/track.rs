@@ -44,6 +44,10 @@ pub(crate) struct Track {
     /// When the image may be tried to be made the local one again.
     pub(crate) native_from: Duration,
     in_charge: Option<InCharge>,
+    /// Until when the time that the pod in charge was called not ready is counted.
+    counted: Duration,
+    /// When the local copy was last seen.
+    local_seen: Option<Duration>,
     /// What the cluster says of containers.
     health: BTreeMap<ContainerId, Told>,
     /// Since when server and kubelet are there to tell.
@@ -67,25 +71,27 @@ struct Told {
 struct InCharge {
     id: ContainerId,
     since: Duration,
+    /// For how long in sum, since it was last called ready, somebody was there to tell and called it not ready.
+    unready: Duration,
     native: bool,
 }
 
 impl Track {
     /// The pod in charge is this one, as far as is known since then.
     pub(crate) fn pod(&mut self, id: &ContainerId, now: Duration) -> PodTime {
-        if self.in_charge.as_ref().is_none_or(|pod| !pod.id.same_as(id)) {
-            self.in_charge = Some(InCharge { id: id.clone(), since: now, native: false });
-        }
-        let (since, native) = self.in_charge.as_ref().map_or((now, false), |pod| (pod.since, pod.native));
-        let told = self.health.iter().find(|(other, _)| other.same_as(id));
+        self.count(now);
+        let told = said_of(&self.health, id);
+        let new = InCharge { id: id.clone(), since: now, unready: Duration::ZERO, native: false };
+        let known = self.in_charge.take().filter(|pod| pod.id.same_as(id));
+        let pod = self.in_charge.insert(known.unwrap_or(new));
         // Before it was in charge it waited, and was not ready for good reason.
-        let health = told.map_or(Health::Unknown, |(_, told)| {
-            let lasts = now.saturating_sub(told.since.max(since));
-            if told.ready { Health::Ready(lasts) } else { Health::Unready(lasts) }
+        let health = told.map_or(Health::Unknown, |told| {
+            let lasts = now.saturating_sub(told.since.max(pod.since));
+            if told.ready { Health::Ready(lasts) } else { Health::Unready(pod.unready) }
         });
-        let was_ready = told.is_some_and(|(_, told)| told.was_ready);
+        let was_ready = told.is_some_and(|told| told.was_ready);
         let told = self.tells_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        PodTime { running: now.saturating_sub(since), health, was_ready, told, native }
+        PodTime { running: now.saturating_sub(pod.since), health, was_ready, told, native: pod.native }
     }
 
     /// No pod is in charge.
@@ -100,24 +106,30 @@ impl Track {
         }
     }
 
-    /// What is seen of the unit's run. Of one that is over nothing is learnt.
-    pub(crate) fn ran(&mut self, view: &View, unit: Unit) {
-        let waits = view.row.current_owner == CurrentOwner::None && view.is_up();
+    /// What is seen of the unit's run, which has been as it is for so long. Of one that is over nothing is learnt.
+    pub(crate) fn ran(&mut self, view: &View, unit: Unit, since: Duration, now: Duration) {
         if view.local == Local::Running {
+            self.local_seen = Some(now);
             self.pod_ran = false;
-        } else if view.pod_in_charge().is_some() || (unit == Unit::Active && waits) {
+            return;
+        }
+        // A run in which the local copy was seen ends with it: until systemd has noticed it looks as if it waited.
+        let locals = self.local_seen.is_some_and(|seen| seen >= now.saturating_sub(since));
+        let waits = view.row.current_owner == CurrentOwner::None && view.is_up();
+        if view.pod_in_charge().is_some() || (unit == Unit::Active && waits && !locals) {
             self.pod_ran = true;
         }
     }
 
-    /// A unit that would wait for systemd's delay is started now. How its run goes is its own matter until a pod is
-    /// seen in it again: one whose start fails must meet that delay, and systemd's limit.
-    pub(crate) fn hurried(&mut self) {
+    /// We start the unit anew, or have done so. How this run goes is its own matter until a pod is seen in it: one whose
+    /// start fails must meet systemd's delay and its limit.
+    pub(crate) fn begins_anew(&mut self) {
         self.pod_ran = false;
     }
 
     /// What the cluster says of all containers.
     pub(crate) fn reports(&mut self, reports: &[PodReport], now: Duration) {
+        self.count(now);
         let known = std::mem::take(&mut self.health);
         for report in reports {
             let before = known.get(&report.id);
@@ -125,11 +137,28 @@ impl Track {
             let was_ready = report.ready || before.is_some_and(|told| told.was_ready);
             self.health.insert(report.id.clone(), Told { ready: report.ready, since, was_ready });
         }
+        if let Some(pod) = &mut self.in_charge
+            && said_of(&self.health, &pod.id).is_some_and(|told| told.ready)
+        {
+            pod.unready = Duration::ZERO;
+        }
     }
 
     /// Whether server and kubelet are there to tell of containers.
     pub(crate) fn tells(&mut self, tells: bool, now: Duration) {
+        self.count(now);
         self.tells_since = tells.then(|| self.tells_since.unwrap_or(now));
+    }
+
+    /// The time until now is the pod's in charge, if it was called not ready in it.
+    fn count(&mut self, now: Duration) {
+        let passed = now.saturating_sub(std::mem::replace(&mut self.counted, now));
+        if let Some(pod) = &mut self.in_charge
+            && self.tells_since.is_some()
+            && said_of(&self.health, &pod.id).is_some_and(|told| !told.ready)
+        {
+            pod.unready += passed;
+        }
     }
 
     /// Nobody waits frozen. One that asks, or runs, shows that waking helped.
@@ -200,8 +229,14 @@ impl Track {
     }
 }
 
+fn said_of(health: &BTreeMap<ContainerId, Told>, id: &ContainerId) -> Option<Told> {
+    health.iter().find(|(other, _)| other.same_as(id)).map(|(_, told)| *told)
+}
+
 #[cfg(test)]
 mod tests {
+    use switchyard_core::{FeatureConfig, FeatureName, FeatureState, Instance, SystemState, Verdict};
+
     use super::*;
 
     fn id(text: &str) -> ContainerId {
@@ -234,8 +269,62 @@ mod tests {
     }
 
     #[test]
+    fn the_time_in_which_nobody_is_there_to_tell_is_not_held_against_a_pod() {
+        let mut track = Track::default();
+        let health = |track: &mut Track, at| track.pod(&id("a"), at).health;
+        track.tells(true, seconds(0));
+        track.reports(&[PodReport { id: id("a"), ready: false }], seconds(0));
+        assert_eq!(health(&mut track, seconds(0)), Health::Unready(seconds(0)));
+        track.tells(false, seconds(20));
+        assert_eq!(health(&mut track, seconds(500)), Health::Unready(seconds(20)));
+        track.tells(true, seconds(3600));
+        assert_eq!(
+            health(&mut track, seconds(3610)),
+            Health::Unready(seconds(30)),
+            "a server that comes and goes"
+        );
+        track.reports(&[PodReport { id: id("a"), ready: true }], seconds(3611));
+        track.reports(&[PodReport { id: id("a"), ready: false }], seconds(3620));
+        assert_eq!(health(&mut track, seconds(3621)), Health::Unready(seconds(1)), "it was ready in between");
+    }
+
+    fn view(current_owner: CurrentOwner, local: Local) -> View {
+        View {
+            instance: Instance::on_host(FeatureName::parse("snmp").unwrap()),
+            kubernetes: true,
+            server_answers: true,
+            config: FeatureConfig::default(),
+            row: FeatureState {
+                system_state: Some(SystemState::Up),
+                current_owner,
+                ..FeatureState::default()
+            },
+            local,
+            pods: Vec::new(),
+            asker_version: None,
+            verdict: Verdict::Welcome,
+        }
+    }
+
+    /// The unit of a local copy that was stopped by hand was started again without systemd's delay, and past its limit.
+    #[test]
+    fn the_end_of_a_local_copy_is_not_taken_for_a_pod_s_as_long_as_its_unit_is_up() {
+        let mut track = Track::default();
+        let nobody = view(CurrentOwner::None, Local::Stopped);
+        track.ran(&nobody, Unit::Active, seconds(10), seconds(100));
+        assert!(track.pod_ran, "it waits for one");
+        track.ran(&view(CurrentOwner::Local, Local::Running), Unit::Busy, seconds(1), seconds(200));
+        track.ran(&view(CurrentOwner::Local, Local::Running), Unit::Active, seconds(0), seconds(201));
+        track.ran(&nobody, Unit::Active, seconds(60), seconds(261));
+        assert!(!track.pod_ran, "the copy that was seen a minute ago has ended");
+        track.ran(&nobody, Unit::Active, seconds(1), seconds(300));
+        assert!(track.pod_ran, "another run of the unit, which waits");
+    }
+
+    #[test]
     fn the_time_that_a_pod_waited_for_its_turn_is_not_held_against_it() {
         let mut track = Track::default();
+        track.tells(true, seconds(0));
         track.reports(&[PodReport { id: id("a"), ready: false }], seconds(10));
         let pod = track.pod(&id("a"), seconds(100));
         assert_eq!((pod.running, pod.health), (seconds(0), Health::Unready(seconds(0))));

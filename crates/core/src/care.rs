@@ -15,20 +15,21 @@ pub struct PodTime {
     pub health: Health,
     /// It was ready once, whatever the cluster says of it now.
     pub was_ready: bool,
-    /// For how long server and kubelet have been there to tell.
+    /// For how long without a break server and kubelet have been there to tell.
     pub told: Duration,
     /// Its image is the local one already.
     pub native: bool,
 }
 
-/// What the cluster says of a pod, and for how long it has said so while the pod was in charge.
+/// What the cluster says of a pod, and for how long while the pod was in charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// It does not tell: it is away, or has not told yet. That is neither good nor bad.
     Unknown,
-    /// It is ready.
+    /// It is ready, and has been for so long.
     Ready(Duration),
-    /// It is not.
+    /// It is not. Counted is the time in which server and kubelet were there to tell: with one of them away a pod may
+    /// well be ready, and nobody hears of it.
     Unready(Duration),
 }
 
@@ -62,7 +63,7 @@ pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
     match credible(pod) {
         // Nobody else could run it: what is half well is better than nothing.
         Health::Unready(unready) if unready >= knobs.pod_ready && view.can_fall_back() => Care::GiveUp,
-        Health::Unready(unready) if view.can_fall_back() => {
+        Health::Unready(unready) if view.can_fall_back() && view.server_answers => {
             Care::Nothing(Some(knobs.pod_ready.saturating_sub(unready)))
         }
         Health::Unknown | Health::Unready(_) => Care::Nothing(None),
@@ -72,8 +73,8 @@ pub fn care(view: &View, pod: &PodTime, knobs: &Knobs) -> Care {
     }
 }
 
-/// A kubelet that starts says of every pod first that it is not ready, and may die before it says otherwise. That a pod
-/// which was ready is not counts only while somebody is there to tell; one that never was has shown enough.
+/// A kubelet that starts says of every pod first that it is not ready, and may die before it says otherwise, again and
+/// again. That a pod which was ready is not counts only if it was told without a break.
 fn credible(pod: &PodTime) -> Health {
     match pod.health {
         Health::Unready(unready) if pod.was_ready => Health::Unready(unready.min(pod.told)),
@@ -130,6 +131,8 @@ mod tests {
         assert_eq!(care(&alone, &unready, &knobs), Care::Nothing(None));
         let soon = after(Duration::MAX, Health::Unready(Duration::ZERO));
         assert_eq!(care(&view(), &soon, &knobs), Care::Nothing(Some(knobs.pod_ready)));
+        let away = View { server_answers: false, ..view() };
+        assert_eq!(care(&away, &soon, &knobs), Care::Nothing(None), "its time does not go on");
     }
 
     #[test]
@@ -143,7 +146,7 @@ mod tests {
         assert_eq!(
             care(&view(), &never, &knobs),
             Care::GiveUp,
-            "that it never was ready is known, whoever is away"
+            "of one that never was the breaks are left out, and the rest is counted"
         );
     }
 

@@ -142,6 +142,7 @@ fn one(name: Instance, feature: usize, local: Option<Image>, local_asks: bool, l
             script_ended: None,
             main: None,
             main_ended: false,
+            ran: None,
         },
         unit_wanted: true,
         local_image: local,

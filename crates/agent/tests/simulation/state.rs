@@ -98,6 +98,8 @@ pub(crate) struct Unit {
     pub(crate) script_ended: Option<bool>,
     pub(crate) main: Option<Pid>,
     pub(crate) main_ended: bool,
+    /// Whose payload ran last in this run.
+    pub(crate) ran: Option<Side>,
 }
 
 pub(crate) struct Container {
@@ -347,6 +349,7 @@ impl State {
         let Some(container) = self.containers.get_mut(&number) else { return };
         container.payload = true;
         let (at, side) = (container.instance, container.side);
+        self.all[at].unit.ran = Some(side);
         self.moves += 1;
         let name = self.all[at].name.clone();
         self.tell_story(|| format!("{name} payload of {side:?} {number} RUNS"));

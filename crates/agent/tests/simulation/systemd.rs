@@ -23,6 +23,9 @@ impl State {
         if unit.state != to {
             unit.state = to;
             unit.since = self.now;
+            if to == UnitState::Pre {
+                unit.ran = None;
+            }
             let name = self.all[at].name.clone();
             self.tell_story(|| format!("{name} unit {to:?}"));
         }

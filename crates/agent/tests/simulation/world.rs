@@ -187,6 +187,11 @@ impl World for Life {
                 let complaint = format!("{name} is restarted during {:?}", state.phase);
                 state.broken(complaint);
             }
+            let unit = &state.all[at].unit;
+            let hurries = unit.state == UnitState::AutoRestart && reason == Reason::OwnerChangedToLocal;
+            if hurries && unit.ran == Some(Side::Local) {
+                state.broken(format!("{instance}: the local copy ended, and systemd's delay is cut short"));
+            }
             let restarts = &mut state.all[at].restarts;
             restarts.push(now);
             restarts.retain(|restart| *restart + Duration::from_hours(1) > now);
@@ -235,6 +240,13 @@ impl World for Life {
         self.0.with(|state| {
             let now = state.now_moment();
             state.tell_story(|| format!("{instance}: {version} failed"));
+            let is_well = |number: u64| {
+                let container = &state.containers[&number];
+                container.ready && container.image.version == *version
+            };
+            if state.of(at, Side::Kube).any(is_well) {
+                state.broken(format!("{instance}: a pod that is ready is given up as one that is not"));
+            }
             state.all[at].record.left(version, switchyard_core::Cause::Failed, now);
             Ok(())
         })

@@ -297,6 +297,13 @@ impl Member<'_> {
         self.serves_as(feature, &format!("version={version} owner=-"))
     }
 
+    /// Waits until the cluster calls its pod ready: the kubelet tells it a moment after it is so.
+    pub(super) fn is_told_ready(&self, feature: &str) -> Result<()> {
+        self.switch.wait_until(&format!("the cluster calls the pod of {feature} ready"), SOON, || {
+            Ok(self.pod(feature)?["status"]["containerStatuses"][0]["ready"] == true)
+        })
+    }
+
     /// Waits until the local image of that version is in charge and recorded; nothing is said of the hand-shake.
     pub(super) fn is_run_locally(&self, feature: &str, version: &str) -> Result<()> {
         self.switch.wait_text(&row_script(feature, "current_owner system_state", false), "local up", SOON)?;

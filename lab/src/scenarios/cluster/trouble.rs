@@ -124,7 +124,10 @@ fn knobs(others: &[(&str, u32)]) -> String {
 const HOUR: Duration = Duration::from_secs(12);
 
 fn server_away(member: &Member<'_>) -> Result<()> {
-    in_both_tiers(member, |member, feature| member.move_to_kube(feature, NEWER))?;
+    in_both_tiers(member, |member, feature| {
+        member.move_to_kube(feature, NEWER)?;
+        member.is_told_ready(feature)
+    })?;
     member.owner("lldp", "kube")?;
     member.row_becomes("lldp", "local none up true")?;
     let before = lives(member)?;
