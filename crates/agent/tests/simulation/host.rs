@@ -242,6 +242,9 @@ async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
     if !record_version(sim, at, &copy, watched).await {
         return;
     }
+    if matches!(copy, Copy::Pod(_)) {
+        sim.with(|state| state.forgive_starts(at));
+    }
     loop {
         let seen = sim.seen(Channel::Instance(at));
         let (runs, up) = sim.with(|state| (state.containers.contains_key(&watched), state.engine_up));
@@ -310,7 +313,4 @@ async fn record_end(sim: &Sim, at: usize, copy: &Copy, watched: u64, version: Op
     sim.with(|state| state.tell_story(|| format!("instance {at}: its copy is over: {why:?}")));
     sim.moment().await;
     write(sim, at, &ended(&view), "wait");
-    if matches!(copy, Copy::Pod(_)) {
-        sim.with(|state| state.forgive_starts(at));
-    }
 }

@@ -160,6 +160,11 @@ impl Watcher {
         let id = engine_name(&self.instance, &copy);
         self.repair(&view, &copy, repair).await?;
         let version = self.record_version(&copy).await?;
+        // This run's start counts no more, however the pod ends. Now: once it has ended nobody runs, and each question
+        // prolongs that.
+        if matches!(copy, Copy::Pod(_)) {
+            forgive_starts(&self.instance).await;
+        }
         debug!(feature = %self.instance, container = %id, "watching until it ends");
         let ended = loop {
             tokio::select! {
@@ -176,14 +181,7 @@ impl Watcher {
                 },
             }
         };
-        let instance = self.instance.clone();
-        let forgiven = async {
-            if matches!(copy, Copy::Pod(_)) {
-                forgive_starts(&instance).await;
-            }
-        };
-        // Nobody runs it now: what does not rest on each other does not wait for each other.
-        tokio::join!(forgiven, self.record_end(&copy, ended, version));
+        self.record_end(&copy, ended, version).await;
         Ok(code(ended))
     }
 

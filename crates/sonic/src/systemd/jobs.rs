@@ -106,9 +106,9 @@ impl Units {
         let doing = || format!("{} {unit}", verb.word());
         let error = |e| failed(doing(), unit, e);
         // Signals carry the unit's own name, which an alias is not.
-        let path = self.load(unit).await?;
-        let own_name = text(&self.properties(&path, proxies::UNIT).await.map_err(error)?, "Id");
-        self.listen().await.map_err(error)?;
+        let listens = async { self.listen().await.map_err(error) };
+        let (shown, ()) = tokio::try_join!(self.shown(unit, proxies::UNIT), listens)?;
+        let own_name = text(&shown, "Id");
         // Only this unit's jobs: the hundreds of a boot would fill the queue and block the answer below.
         let ends = self.manager.receive_job_removed_with_args(&[(2, &own_name)]).await.map_err(error)?;
         let job = match verb {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Units, failed, proxies, proxies::Properties, status::text};
+use super::{Units, proxies, proxies::Properties, status::text};
 use crate::SonicError;
 
 /// The properties that name the units which systemd stops, or restarts, together with this one.
@@ -31,7 +31,7 @@ impl Units {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let properties = self.of_unit(&name).await?;
+            let properties = self.shown(&name, proxies::UNIT).await?;
             // A unit that is down does not pass the stop on: systemd drops that job, and those that hang on it.
             if name == unit || counts(&properties) {
                 todo.extend(names(&properties, &STOP_TOO));
@@ -44,13 +44,8 @@ impl Units {
 
     /// The units that this one needs itself, sorted: without them it does not start.
     pub async fn depends_on(&self, unit: &str) -> Result<Vec<String>, SonicError> {
-        let needed: BTreeSet<_> = names(&self.of_unit(unit).await?, &NEEDS).collect();
+        let needed: BTreeSet<_> = names(&self.shown(unit, proxies::UNIT).await?, &NEEDS).collect();
         Ok(needed.into_iter().collect())
-    }
-
-    async fn of_unit(&self, unit: &str) -> Result<Properties, SonicError> {
-        let path = self.load(unit).await?;
-        self.properties(&path, proxies::UNIT).await.map_err(|e| failed(format!("show {unit}"), unit, e))
     }
 }
 

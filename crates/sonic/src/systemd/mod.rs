@@ -57,15 +57,15 @@ impl Units {
 
     /// What systemd knows of a unit. One that does not exist is no error here: see [`UnitStatus::exists`].
     pub async fn status(&self, unit: &str) -> Result<UnitStatus, SonicError> {
-        let path = self.load(unit).await?;
-        let doing = || format!("show {unit}");
-        let of_unit = self.properties(&path, proxies::UNIT).await.map_err(|e| failed(doing(), unit, e))?;
-        // A target or timer has no such properties.
-        let of_service = if unit.ends_with(".service") {
-            self.properties(&path, proxies::SERVICE).await.map_err(|e| failed(doing(), unit, e))?
-        } else {
-            proxies::Properties::new()
+        let of_service = async {
+            // A target or timer has no such properties.
+            if unit.ends_with(".service") {
+                self.shown(unit, proxies::SERVICE).await
+            } else {
+                Ok(proxies::Properties::new())
+            }
         };
+        let (of_unit, of_service) = tokio::try_join!(self.shown(unit, proxies::UNIT), of_service)?;
         Ok(UnitStatus::from_properties(&of_unit, &of_service))
     }
 
@@ -120,9 +120,28 @@ impl Units {
         }
     }
 
+    /// All properties of one interface of a unit, which systemd loads for that if need be.
+    async fn shown(&self, unit: &str, interface: &str) -> Result<proxies::Properties, SonicError> {
+        let shown = async { self.properties(&path_of(unit)?, interface).await };
+        shown.await.map_err(|e| failed(format!("show {unit}"), unit, e))
+    }
+
     async fn load(&self, unit: &str) -> Result<OwnedObjectPath, SonicError> {
         self.manager.load_unit(unit).await.map_err(|e| failed(format!("show {unit}"), unit, e))
     }
+}
+
+/// Where a unit is on the bus: its name as `sd_bus_path_encode(3)` writes it. That spares a question to systemd, which at
+/// the worst of times is busy.
+fn path_of(unit: &str) -> zbus::Result<OwnedObjectPath> {
+    let escaped = unit.bytes().enumerate().map(|(at, byte)| {
+        if byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit()) {
+            char::from(byte).to_string()
+        } else {
+            format!("_{byte:02x}")
+        }
+    });
+    format!("/org/freedesktop/systemd1/unit/{}", escaped.collect::<String>()).try_into()
 }
 
 fn is_named(error: &zbus::Error, wanted: &str) -> bool {
@@ -201,6 +220,17 @@ mod tests {
         ] {
             let error = meaning(name).to_string();
             assert!(error.contains(text), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_where_systemd_says_that_it_is() {
+        for (unit, path) in [
+            ("snmp.service", "snmp_2eservice"),
+            ("bgp@0.service", "bgp_400_2eservice"),
+            ("0-a_b.target", "_30_2da_5fb_2etarget"),
+        ] {
+            assert_eq!(path_of(unit).unwrap().as_str(), format!("/org/freedesktop/systemd1/unit/{path}"));
         }
     }
 
