@@ -108,7 +108,7 @@ impl Switch {
     }
 
     /// Asks again until the answer is yes. An error of the question counts as *not yet* and is told if time runs out:
-    /// the switch may be rebooting.
+    /// the switch may be rebooting. An answer that comes too late is none, however long the question itself took.
     pub fn wait_until(
         &self,
         what: &str,
@@ -118,10 +118,11 @@ impl Switch {
         let end = Instant::now() + deadline;
         loop {
             let answer = question();
-            if matches!(answer, Ok(true)) {
+            let is_late = Instant::now() > end;
+            if !is_late && matches!(answer, Ok(true)) {
                 return Ok(());
             }
-            if Instant::now() > end {
+            if is_late {
                 let why = answer.err().map(|error| format!(": {error:#}")).unwrap_or_default();
                 bail!("{}: not within {} s: {what}{why}", self.name, deadline.as_secs());
             }
@@ -269,3 +270,20 @@ impl Switch {
 /// A moment by a switch's clock, as its journalctl takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Docker that was away for a minute passed for one that is back at once: the question had hung.
+    #[test]
+    fn an_answer_that_comes_too_late_is_none() {
+        let hangs = || {
+            sleep(Duration::from_millis(5));
+            Ok(true)
+        };
+        let switch = Switch::new("nobody");
+        assert!(switch.wait_until("it answers", Duration::from_millis(1), hangs).is_err());
+        switch.wait_until("it answers", Duration::from_mins(1), hangs).unwrap();
+    }
+}
