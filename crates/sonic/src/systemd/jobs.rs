@@ -64,9 +64,15 @@ impl Units {
         self.run(Verb::Restart, unit).await
     }
 
-    /// Stops and starts a unit that runs or is about to; one that is stopped stays so.
+    /// Stops and starts a unit that runs or is about to; one that is stopped stays so. Refused while one moves that it
+    /// needs: see [`Units::need_in_motion`].
     pub async fn try_restart(&self, unit: &str) -> Result<JobOutcome, SonicError> {
-        self.run(Verb::TryRestart, unit).await
+        match self.need_in_motion(unit).await? {
+            Some(need) => {
+                Ok(JobOutcome::Refused(format!("{need}, which it needs, is about to stop or start")))
+            }
+            None => self.run(Verb::TryRestart, unit).await,
+        }
     }
 
     /// Makes a service read its configuration anew.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Units, proxies, proxies::Properties, status::text};
+use futures_util::future::try_join_all;
+use switchyard_core::Unit;
+
+use super::{UnitStatus, Units, proxies, proxies::Properties, status::text};
 use crate::SonicError;
 
 /// The properties that name the units which systemd stops, or restarts, together with this one.
@@ -40,6 +43,20 @@ impl Units {
         }
         found.remove(unit);
         Ok(found.into_iter().collect())
+    }
+
+    /// A service that this one needs and that is on its way down or up, if there is one. A start that is asked for then
+    /// waits; systemd (252) tries it again at every turn, and each try counts against the start limit of that service.
+    pub async fn need_in_motion(&self, unit: &str) -> Result<Option<String>, SonicError> {
+        let mut needs = self.depends_on(unit).await?;
+        needs.retain(|need| need.ends_with(".service"));
+        let states = needs.iter().map(async |need| {
+            let shown = self.shown(need, proxies::UNIT).await?;
+            Ok::<Unit, SonicError>(UnitStatus::from_properties(&shown, &Properties::new()).unit())
+        });
+        let states: Vec<Unit> = try_join_all(states).await?;
+        let moves = |state: &Unit| matches!(state, Unit::Busy | Unit::WillRestart);
+        Ok(needs.into_iter().zip(states).find(|(_, state)| moves(state)).map(|(need, _)| need))
     }
 
     /// The units that this one needs itself, sorted: without them it does not start.

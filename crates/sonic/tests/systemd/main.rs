@@ -79,6 +79,36 @@ async fn a_job_that_may_not_be_replaced_means_later() {
     assert!(matches!(&outcome, JobOutcome::Refused(why) if why.contains("destructive")), "{outcome:?}");
 }
 
+/// At each end of a job that is ordered after it systemd (252) thinks again of a start that has to wait, and counts that
+/// against the limit: a restart of snmp in the moment in which swss stopped, and took the others along, left swss down.
+#[tokio::test]
+async fn what_needs_a_unit_that_is_stopping_is_tried_again_later() {
+    let base = "[Unit]\nStartLimitBurst=3\nStartLimitIntervalSec=1200\n[Service]\nExecStart=/bin/sleep 1000\n\
+                ExecStopPost=/bin/sh -c 'until [ -e %h/go ]; do sleep 0.1; done'\nRestart=always\nRestartSec=0.1\n";
+    let leans = format!("[Unit]\nRequires=base.service\nAfter=base.service\n{RUNS}");
+    let later = format!("[Unit]\nAfter=base.service\n{RUNS}");
+    let others = ["a.service", "b.service", "c.service", "d.service"];
+    let mut files = vec![("base.service", base), ("leans.service", &leans)];
+    files.extend(others.map(|other| (other, later.as_str())));
+    let (systemd, units) = Systemd::with(&files).await;
+    for unit in others.iter().chain(&["leans.service"]) {
+        assert_eq!(units.start(unit).await.unwrap(), JobOutcome::Done);
+    }
+    systemd.systemctl(&["kill", "base.service"]);
+    while units.status("base.service").await.unwrap().unit() != Unit::Busy {
+        tokio::task::yield_now().await;
+    }
+    let hasty = units.clone().deadline(Duration::from_secs(1));
+    let outcome = hasty.try_restart("leans.service").await;
+    assert!(matches!(&outcome, Ok(JobOutcome::Refused(why)) if why.contains("base.service")), "{outcome:?}");
+    for other in others {
+        assert_eq!(units.stop(other).await.unwrap(), JobOutcome::Done);
+    }
+    systemd.touch("go");
+    assert!(units.wait_active("base.service", true, SOON).await.unwrap(), "it comes back by itself");
+    assert_eq!(units.try_restart("leans.service").await.unwrap(), JobOutcome::Done);
+}
+
 #[tokio::test]
 async fn what_does_not_exist_or_may_not_start_is_named() {
     let (_systemd, units) = Systemd::with(&[("runs.service", RUNS)]).await;
