@@ -63,6 +63,9 @@ impl Agent {
 
     /// Something has happened.
     pub async fn step(&mut self, world: &mut impl World, event: Event) {
+        if self.is_on_its_way(&event) {
+            return;
+        }
         let now = world.now();
         let phase = world.phase().await;
         self.loading = phase.as_ref().map_or(self.loading, |phase| *phase == Phase::Loading);
@@ -115,6 +118,13 @@ impl Agent {
                 info!(%trouble, "cannot tell what the switch is going through; looking again");
             }
         }
+    }
+
+    /// What happens to a unit that we restart is its own processes' matter until that is over, which is an event of its own.
+    /// To look at each step of it would take time from them in the very moment in which nobody may be running.
+    fn is_on_its_way(&self, event: &Event) -> bool {
+        let Event::Instance(instance) = event else { return false };
+        self.tracks.get(instance).is_some_and(|track| track.restarting)
     }
 
     fn track(&mut self, instance: &Instance) -> &mut Track {
