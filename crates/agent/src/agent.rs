@@ -81,11 +81,14 @@ impl Agent {
             Event::Restarted(instance, outcome) => {
                 let track = self.track(&instance);
                 track.restarting = false;
+                // One that systemd refused has begun nothing: why it was to be is as true as before.
+                if outcome != Restarted::Later {
+                    track.begins_anew();
+                }
                 if outcome != Restarted::Done {
                     track.due(now + RESTART_RETRY);
                     return;
                 }
-                track.begins_anew();
                 BTreeSet::from([instance])
             }
             Event::WentNative(instance, done) => {
@@ -242,11 +245,7 @@ impl Agent {
         for step in reconcile(&agent_view, &self.knobs) {
             match step {
                 AgentStep::Label(wanted) => self.label(world, instance, wanted)?,
-                AgentStep::RestartUnit(reason) => {
-                    if self.restart(world, instance, reason) && *unit == Unit::WillRestart {
-                        self.track(instance).begins_anew();
-                    }
-                }
+                AgentStep::RestartUnit(reason) => self.restart(world, instance, reason),
                 AgentStep::BringDown(reason) => world.bring_down(instance, reason).await?,
             }
         }
@@ -274,23 +273,18 @@ impl Agent {
         world.label(&instance.feature, wants_label(of_feature.map(|(_, track)| track.label)))
     }
 
-    /// Whether a restart begins.
-    fn restart(&mut self, world: &mut impl World, instance: &Instance, reason: Reason) -> bool {
+    fn restart(&mut self, world: &mut impl World, instance: &Instance, reason: Reason) {
         let now = world.now();
         let track = self.track(instance);
         if track.restarting {
-            return false;
+            return;
         }
         match track.may_restart(reason, now) {
             Ok(()) => {
                 track.restarts(reason, now);
                 world.restart(instance, reason);
-                true
             }
-            Err(from) => {
-                track.due(from);
-                false
-            }
+            Err(from) => track.due(from),
         }
     }
 

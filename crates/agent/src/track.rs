@@ -121,8 +121,8 @@ impl Track {
         }
     }
 
-    /// We start the unit anew, or have done so. How this run goes is its own matter until a pod is seen in it: one whose
-    /// start fails must meet systemd's delay and its limit.
+    /// We have started the unit anew, or tried to. How this run goes is its own matter until a pod is seen in it: one
+    /// whose start fails must meet systemd's delay and its limit.
     pub(crate) fn begins_anew(&mut self) {
         self.pod_ran = false;
     }
