@@ -64,8 +64,8 @@ impl Units {
         self.run(Verb::Restart, unit).await
     }
 
-    /// Stops and starts a unit that runs or is about to; one that is stopped stays so. Refused while one moves that it
-    /// needs: see [`Units::need_in_motion`].
+    /// Stops and starts a unit that runs or is about to; one that is stopped stays so. Refused while one stops or
+    /// starts that it needs.
     pub async fn try_restart(&self, unit: &str) -> Result<JobOutcome, SonicError> {
         match self.need_in_motion(unit).await? {
             Some(need) => {

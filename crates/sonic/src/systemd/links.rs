@@ -47,7 +47,7 @@ impl Units {
 
     /// A service that this one needs and that is on its way down or up, if there is one. A start that is asked for then
     /// waits; systemd (252) tries it again at every turn, and each try counts against the start limit of that service.
-    pub async fn need_in_motion(&self, unit: &str) -> Result<Option<String>, SonicError> {
+    pub(super) async fn need_in_motion(&self, unit: &str) -> Result<Option<String>, SonicError> {
         let mut needs = self.depends_on(unit).await?;
         needs.retain(|need| need.ends_with(".service"));
         let states = needs.iter().map(async |need| {

@@ -94,9 +94,10 @@ async fn what_needs_a_unit_that_is_stopping_is_tried_again_later() {
     for unit in others.iter().chain(&["leans.service"]) {
         assert_eq!(units.start(unit).await.unwrap(), JobOutcome::Done);
     }
+    let mut changes = units.changes(&["base.service".to_owned()]).await.unwrap();
     systemd.systemctl(&["kill", "base.service"]);
     while units.status("base.service").await.unwrap().unit() != Unit::Busy {
-        tokio::task::yield_now().await;
+        changes.next().await.unwrap();
     }
     let hasty = units.clone().deadline(Duration::from_secs(1));
     let outcome = hasty.try_restart("leans.service").await;
