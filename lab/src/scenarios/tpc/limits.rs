@@ -20,6 +20,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// When `story` was started last.
+const STARTED: &str = "docker inspect --format '{{.State.StartedAt}}' story";
+
 /// Burns, then eats, as it is told through its volume.
 const GREEDY: &str = "trap \"exit 0\" TERM
 [ ! -e /tpc/burn ] || while :; do :; done &
@@ -37,7 +40,7 @@ fn limits(switch: &Switch) -> Result<()> {
         let limits = show(switch, "story")?["limits"].clone();
         ensure!(limits["cpu"] == "20%", "tpcm show says {limits}");
 
-        let before = switch.ok("docker inspect --format '{{.State.StartedAt}}' story")?;
+        let before = switch.ok(STARTED)?;
         tpcm(switch, "resources story --cpu 10% --memory 48M -y")?;
         let now = switch.ok("docker inspect --format '{{.State.StartedAt}} {{.HostConfig.Memory}}' story")?;
         ensure!(now == format!("{before} 50331648"), "new limits, and it was {before}, is {now}");
@@ -50,10 +53,13 @@ fn limits(switch: &Switch) -> Result<()> {
                 && usage["remarks"].to_string().contains("--cpu"))
         })?;
         // Dead because of its limit, and it says so.
+        let before = switch.ok(STARTED)?;
         switch.ok("rm /host/tpc/story/burn; touch /host/tpc/story/eat")?;
         switch.wait_until("it is said to have been killed for its memory", SOON, || {
             Ok(show(switch, "story")?.to_string().contains("limit --memory"))
         })?;
+        // That is known before systemd knows of the end: until then the unit is active as it was.
+        switch.wait_until("it is started anew", SOON, || Ok(switch.ok(STARTED)? != before))?;
         switch.wait_text("systemctl is-active story.service", "active", SOON)?;
 
         let enforced = show(switch, "story")?["usage"]["disk_enforced"].clone();
@@ -122,8 +128,7 @@ fn lowered_cap(switch: &Switch) -> Result<()> {
         for name in ["story", "story-b"] {
             tpcm(switch, &format!("install {name} {file} -y --cpu 35%"))?;
         }
-        let started = "docker inspect --format '{{.State.StartedAt}}' story";
-        let before = switch.ok(started)?;
+        let before = switch.ok(STARTED)?;
         switch.write(DEFAULTS, r#"{ "cap": { "cpu": "50%" } }"#)?;
         let since = switch.now()?;
         let refused = switch.sh("systemctl restart story-b.service")?;
@@ -136,7 +141,7 @@ fn lowered_cap(switch: &Switch) -> Result<()> {
         );
         let log = switch.journal_of(&since, "--unit=story-b")?;
         ensure!(log.contains(sums), "the log does not tell the sums: {log}");
-        ensure!(switch.ok(started)? == before, "it took the other one along");
+        ensure!(switch.ok(STARTED)? == before, "it took the other one along");
         tpcm(switch, "resources story-b --cpu 15% -y")?;
         switch.ok("systemctl start story-b.service")?;
         runs(switch, "story-b", "1")
