@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::api::Report;
 use super::interrupts::or_interrupted;
+use super::journal::Entry;
 use super::record::Record;
 use super::services::Services;
 use super::{OpsError, Tpcm};
@@ -111,7 +112,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// As [`Tpcm::apply`] now and after each change of the rows or of the management VRF, until nothing is installed any
-    /// more. Holds the lock only while it acts, and starts nothing that an operator has stopped and no row speaks of.
+    /// more, nor being installed. Holds the lock only while it acts, and starts nothing that an operator has stopped and no row speaks of.
     pub async fn watch(&mut self) -> Result<(), OpsError> {
         let Some(paths) = self.settings.sonic.clone() else { return Ok(()) };
         let mut said = BTreeSet::new();
@@ -133,7 +134,7 @@ impl<S: Services> Tpcm<S> {
             rows = Rows::ThatDiffer;
             self.lock = None;
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-            if self.names()?.is_empty() {
+            if self.names()?.is_empty() && Entry::names(&self.layout)?.is_empty() {
                 return Ok(());
             }
             let next = async {
@@ -153,12 +154,15 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// One look. All but the first, which waits for the installation that it was started by, tell without the lock whether
-    /// there is anything to do: most changes of the rows are our own.
+    /// One look. It tells without the lock whether there is anything to do: most changes of the rows are our own. But the
+    /// first one, and any that finds nothing but an installation under way, waits for that one's end: its container
+    /// counts on somebody here.
     async fn follow(&mut self, rows: Rows, said: &mut BTreeSet<String>) -> Result<(), OpsError> {
         let Some(opened) = self.databases() else { return Ok(()) };
         let idle = |judged: Result<Option<Wish>, OpsError>| matches!(judged, Ok(None));
+        let is_awaited = self.names()?.is_empty() && !Entry::names(&self.layout)?.is_empty();
         let nothing_to_do = rows == Rows::ThatDiffer
+            && !is_awaited
             && opened?.tpc_configs()?.iter().all(|(key, fields)| idle(self.judge(rows, key, fields)));
         if nothing_to_do {
             said.clear();
