@@ -139,11 +139,11 @@ impl Cluster {
     /// Brings it back. Those who ask it anew ever more rarely, and bring pods to switches, begin again: a story waits for
     /// what its switch does, and not for them.
     pub fn bring_server_back(&self) -> Result<()> {
-        self.start(Part::ApiServer)?;
-        [Part::ControllerManager, Part::Scheduler].into_iter().try_for_each(|part| {
-            self.stop(part)?;
-            self.start(part)
-        })
+        // Before the server is there: the old ones would think all nodes silent for as long as it was away.
+        [Part::ControllerManager, Part::Scheduler].into_iter().try_for_each(|part| self.stop(part))?;
+        [Part::ApiServer, Part::ControllerManager, Part::Scheduler]
+            .into_iter()
+            .try_for_each(|part| self.start(part))
     }
 
     /// Ends a part; its data stay.

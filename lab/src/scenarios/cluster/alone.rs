@@ -64,10 +64,10 @@ fn lives(member: &Member<'_>) -> Result<()> {
     member.is_run_locally(FEATURE, LOCAL)?;
     member.tell_gap(FEATURE, "with its way home")?;
     switch.wait_text("systemctl is-active kubelet || true", "inactive", SOON)?;
-    switch
-        .ok("echo '{}' > /etc/sonic/config_db.json
-        test ! -e /etc/systemd/system/kubelet.service.d/10-switchyard.conf")
-        .map(drop)
+    // After the kubelet went its pods' containers, and then what makes it a node.
+    let left = "test ! -e /etc/systemd/system/kubelet.service.d/10-switchyard.conf";
+    switch.wait_ok("nothing makes it a node any more", SOON, left)?;
+    switch.ok("echo '{}' > /etc/sonic/config_db.json").map(drop)
 }
 
 fn flagged(member: &Member<'_>) -> Result<()> {

@@ -41,15 +41,15 @@ fn told_once(member: &Member<'_>, reason: &str, point: impl FnOnce() -> Result<(
     let since = member.switch.now()?;
     point()?;
     member.wait_reason(reason)?;
+    // The reason may be that of the server before.
+    member.wait_logged(&since, reason)?;
     // Each write is a reason to try again.
     member.switch.ok("for n in 1 2 3; do
           sonic-db-cli CONFIG_DB HSET 'KUBERNETES_MASTER|SERVER' disable False > /dev/null
         done")?;
     let output = member.switch.refused("switchyard config kubernetes join --timeout 1")?;
     ensure!(output.stderr.contains(reason), "join should say {reason:?}: {}", output.stderr);
-    let times = member.times_logged(&since, reason)?;
-    ensure!(times == 1, "{reason:?} was said {times} times");
-    Ok(())
+    member.is_logged_once(&since, reason)
 }
 
 fn no_api_server(member: &Member<'_>) -> Result<()> {
@@ -91,7 +91,7 @@ fn no_api_server(member: &Member<'_>) -> Result<()> {
                 .ok("sonic-db-cli CONFIG_DB HSET 'KUBERNETES_MASTER|SERVER' disable False > /dev/null")?;
             Ok(hangs.came().len() >= 4)
         })?;
-        ensure!(member.times_logged(&since, "did not answer")? == 1, "it was said more than once");
+        member.is_logged_once(&since, "did not answer")?;
         member.point_home()?;
         member.wait_connected(true)
     })
@@ -167,8 +167,7 @@ fn garbage_in_rows(member: &Member<'_>) -> Result<()> {
             for _ in 0..3 {
                 set("KUBERNETES_MASTER|SERVER", &format!("{field} {word}"))?;
             }
-            let times = member.times_logged(&since, reason)?;
-            ensure!(times == 1, "{field} {word} was told of {times} times");
+            member.is_logged_once(&since, reason).with_context(|| format!("{field} {word}"))?;
             set("KUBERNETES_MASTER|SERVER", &format!("{field} '{right}'"))?;
             member.wait_connected(true)?;
         }
@@ -181,8 +180,7 @@ fn garbage_in_rows(member: &Member<'_>) -> Result<()> {
             member.owner("snmp", owner)?;
             member.row_becomes("snmp", &format!("local none up {label}"))?;
         }
-        let times = member.times_logged(&since, "no feature+name")?;
-        ensure!(times == 1, "the row that is none was told of {times} times");
+        member.is_logged_once(&since, "no feature+name")?;
         member.shows("no feature+name")?;
         switch.ok("sonic-db-cli CONFIG_DB DEL 'FEATURE|no feature+name'").map(drop)
     })

@@ -136,9 +136,11 @@ impl Moment {
     /// A command that ends when the moment has come.
     fn awaited(self, feature: &str) -> String {
         let row = |fields: &str| written(&format!("\"FEATURE|{feature}\".*{fields}"));
-        let unit = |state: &str| {
+        // A record that stays: the state itself is over in a moment.
+        let unit = |word: &str| {
             format!(
-                "until [ \"$(systemctl show --value --property ActiveState {feature})\" = {state} ]; do :; done"
+                "since=$(date +@%s.%6N); {LISTENS}; grep --quiet --max-count=1 ' {word} ' \
+                 <(journalctl --follow --no-tail --since=$since --unit={feature} _PID=1 2> /dev/null)"
             )
         };
         match self {
@@ -151,15 +153,21 @@ impl Moment {
             Self::Stopped => row("\"remote_state\" \"stopped\""),
             Self::GivenUp => row("\"remote_state\" \"none\""),
             Self::Local => row("\"current_owner\" \"local\""),
-            Self::Deactivating => unit("deactivating"),
-            Self::Activating => unit("activating"),
+            Self::Deactivating => unit("Stopping"),
+            Self::Activating => unit("Starting"),
         }
     }
 }
 
-/// Ends when somebody sets this in Redis.
+/// What has been told to wait for a moment says so when it would notice it.
+const LISTENS: &str = "touch /run/lab/listens";
+
+/// Ends when somebody sets this in Redis. Redis shows what comes after its first answer.
 fn written(pattern: &str) -> String {
-    format!("grep --quiet --max-count=1 '\"HSET\" {pattern}' <(redis-cli -s /run/redis/redis.sock MONITOR)")
+    format!(
+        "exec 3< <(redis-cli -s /run/redis/redis.sock MONITOR); read -r -u 3; {LISTENS}
+         grep --quiet --max-count=1 '\"HSET\" {pattern}' <&3"
+    )
 }
 
 /// Does something, and kills the agent as soon as a command in the switch has ended that was begun before.
@@ -170,10 +178,9 @@ fn kill_agent_when(
     act: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let switch = member.switch;
-    switch.ok("rm -f /run/lab/watching")?;
+    switch.ok("rm -f /run/lab/listens")?;
     let script = format!(
-        "touch /run/lab/watching
-         timeout {} bash -c '{}' || exit 1
+        "timeout {} bash -c '{}' || exit 1
          pid=$(systemctl show --value --property MainPID ctrmgrd)
          [ \"$pid\" != 0 ] && kill -KILL $pid && echo $pid",
         SOON.as_secs(),
@@ -181,9 +188,7 @@ fn kill_agent_when(
     );
     let pid = thread::scope(|scope| {
         let killer = scope.spawn(|| switch.ok(&script));
-        // Redis shows what comes after the connection, which is made in moments.
-        let listens = "[ -e /run/lab/watching ] && sleep 0.2";
-        let acted = switch.wait_ok("the killer waits", SOON, listens).and_then(|()| act());
+        let acted = switch.wait_ok("the killer waits", SOON, "test -e /run/lab/listens").and_then(|()| act());
         let pid = killer.join().map_err(|_| anyhow!("the killer panicked"))?;
         acted.and(pid)
     });
@@ -191,7 +196,8 @@ fn kill_agent_when(
     switch.wait_until("another agent runs", SOON, || {
         let now = switch
             .ok("systemctl show --value --property ActiveState --property MainPID ctrmgrd | paste -sd' '")?;
-        Ok(now.contains("active") && !now.split(' ').any(|word| word == pid) && !now.contains("activating"))
+        let is = |wanted: &str| now.split(' ').any(|word| word == wanted);
+        Ok(is("active") && !is(&pid))
     })
 }
 
@@ -308,7 +314,7 @@ fn said(text: &str) -> String {
 }
 
 fn until(condition: &str) -> String {
-    format!("until {condition}; do :; done")
+    format!("{LISTENS}; until {condition}; do :; done")
 }
 
 fn joining_and_leaving(member: &Member<'_>) -> Result<()> {

@@ -71,11 +71,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "no_fallback_to_local keeps the local image out when the pod is evicted, crashes, or its manifest goes",
         switch: SwitchKind::InCluster,
         long: true,
-        run: |switch| {
-            let knobs =
-                KNOBS.replace("\"failed_version_delay_seconds\": 600", "\"failed_version_delay_seconds\": 4");
-            with_knobs(switch, &knobs, |member| in_both_tiers(member, fallback_is_forbidden))
-        },
+        run: |switch| as_member(switch, |member| in_both_tiers(member, fallback_is_forbidden)),
     },
     Scenario {
         name: "a feature that only Kubernetes can run is waited for without end, is disabled and enabled, and leaves only by force",
@@ -160,7 +156,10 @@ fn crashes_at_once(member: &Member<'_>, feature: &str) -> Result<()> {
     );
     member.deliver(&Delivery { command: Some(crash(feature)), ..Delivery::of(feature, NEWER) })?;
     member.owner(feature, "kube")?;
-    member.switch.wait_text(&failures, &format!("{NEWER} 1"), SOON)?;
+    // Its second try comes soon.
+    member
+        .switch
+        .wait_until("its failure is remembered", SOON, || Ok(!member.switch.ok(&failures)?.is_empty()))?;
     member.is_run_locally(feature, LOCAL)?;
     member.switch.wait_text(&failures, &format!("{NEWER} 2"), SOON)?;
     member.is_kept_out(feature, "Blocked", BLOCKED)?;
@@ -281,6 +280,7 @@ fn fallback_is_forbidden(member: &Member<'_>, feature: &str) -> Result<()> {
 
     member.switch.payload(feature, "crash 3")?;
     member.is_kept_out(feature, "FailedLately", FAILED_LATELY)?;
+    member.switch.ok(&format!("system service accept {feature}"))?;
     member.is_run_by_pod(feature, NEWER)?;
 
     member.withdraw(feature)?;
@@ -290,7 +290,7 @@ fn fallback_is_forbidden(member: &Member<'_>, feature: &str) -> Result<()> {
     })?;
     member.row_becomes(feature, "none stopped up true")?;
     let unit = format!("systemctl show --value --property MainPID {feature}");
-    let waiting = member.switch.ok(&unit)?;
+    let waiting = waiter(member, feature)?;
     // Only time can show that time changes nothing.
     sleep(Duration::from_secs(14));
     member.row_is(feature, "none stopped up true")?;
@@ -307,6 +307,12 @@ fn fallback_is_forbidden(member: &Member<'_>, feature: &str) -> Result<()> {
     member.tell_gap(feature, "with fallback forbidden, by the test's own word")?;
     member.switch.ok(&format!("switchyard config feature fallback {feature} on"))?;
     Ok(())
+}
+
+/// The process that waits for a pod. The row is written before it is there.
+fn waiter(member: &Member<'_>, feature: &str) -> Result<String> {
+    member.switch.wait_text(&format!("systemctl is-active {feature} || true"), "active", SOON)?;
+    member.switch.ok(&format!("systemctl show --value --property MainPID {feature}"))
 }
 
 const PROBE: &str = r#"
@@ -334,7 +340,7 @@ fn kube_only_lives(member: &Member<'_>) -> Result<()> {
     let switch = member.switch;
     member.row_becomes("probe", "none - up true")?;
     let unit = "systemctl show --value --property MainPID probe";
-    let waiting = switch.ok(unit)?;
+    let waiting = waiter(member, "probe")?;
     // Only time can show that time changes nothing.
     sleep(Duration::from_secs(14));
     member.row_is("probe", "none - up true")?;

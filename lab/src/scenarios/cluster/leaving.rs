@@ -137,7 +137,7 @@ fn forbidden(member: &Member<'_>) -> Result<()> {
     ensure!(output.success(), "it did not leave: {}", output.stderr);
     let command = format!("kubectl delete node {}", switch.name());
     ensure!(output.stderr.contains(&command), "it should say {command:?}: {}", output.stderr);
-    ensure!(member.times_logged(&since, &command)? == 1, "the log should say {command:?} once");
+    member.is_logged_once(&since, &command)?;
     member.has_left()?;
     let labels = member.node(".metadata.labels")?;
     ensure!(labels.contains("theirs") && !labels.contains("hwsku"), "its Node has the labels {labels}");

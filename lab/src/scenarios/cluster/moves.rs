@@ -22,11 +22,11 @@ fn there_and_back(member: &Member<'_>) -> Result<()> {
         member.is_run_locally(feature, LOCAL)?;
         member.move_to_kube(feature, NEWER)?;
         member.tell_gap(feature, "on the way to Kubernetes")?;
+        told_once(member, &since, &format!("{feature} moved from local to kube: a pod asks for its turn"))?;
         member.owner(feature, "local")?;
         member.is_run_locally(feature, LOCAL)?;
         member.row_becomes(feature, "local none up false")?;
         member.tell_gap(feature, "on the way there and back")?;
-        told_once(member, &since, &format!("{feature} moved from local to kube: a pod asks for its turn"))?;
         let home =
             format!("{feature} moved from kube to local: the owner was changed to local while a pod runs");
         told_once(member, &since, &home)?;

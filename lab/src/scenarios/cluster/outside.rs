@@ -207,4 +207,18 @@ impl Member<'_> {
         let log = self.switch.journal_of(since, "--identifier=switchyard")?;
         Ok(log.lines().filter(|line| line.contains(words)).count())
     }
+
+    /// Waits until the agent has said this since then: it says in rows first what it logs.
+    pub(super) fn wait_logged(&self, since: &Moment, words: &str) -> Result<()> {
+        self.switch
+            .wait_until(&format!("the log says {words:?}"), SOON, || Ok(self.times_logged(since, words)? > 0))
+    }
+
+    /// The same, and insists that it said so once.
+    pub(super) fn is_logged_once(&self, since: &Moment, words: &str) -> Result<()> {
+        self.wait_logged(since, words)?;
+        let times = self.times_logged(since, words)?;
+        ensure!(times == 1, "{words:?} was said {times} times");
+        Ok(())
+    }
 }

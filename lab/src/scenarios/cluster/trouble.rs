@@ -184,6 +184,7 @@ fn bridges_while_away(member: &Member<'_>) -> Result<()> {
     let told = restarts_while_away(member);
     member.cluster.bring_server_back()?;
     told?;
+    member.wait_connected(true)?;
     in_both_tiers(member, |member, feature| {
         member.is_run_by_pod(feature, NEWER)?;
         member.tell_gap(feature, "of three hand-overs, two of them around the server's absence")
@@ -228,6 +229,7 @@ fn cut_off_for_a_week(member: &Member<'_>) -> Result<()> {
     in_both_tiers(member, |member, feature| member.move_to_kube(feature, NEWER))?;
     member.switch.ok("switchyard config feature update snmp hold")?;
     let before = lives(member)?;
+    let newest = member.publish("telemetry", NEWEST)?;
     cut_off(member, true)?;
     let meanwhile = member.wait_connected(false).and_then(|()| {
         in_both_tiers(member, |member, feature| member.deliver(&Delivery::of(feature, NEWEST)).map(drop))?;
@@ -237,6 +239,9 @@ fn cut_off_for_a_week(member: &Member<'_>) -> Result<()> {
     cut_off(member, false)?;
     meanwhile?;
     member.wait_connected(true)?;
+    // The kubelet finds its way back in its own time.
+    let comes = || Ok(member.pod("telemetry")?["spec"]["containers"][0]["image"].as_str() == Some(&newest));
+    member.switch.wait_until("the cluster brings a newer pod", JOIN_MAX, comes)?;
     member.is_run_by_pod("telemetry", NEWEST)?;
     member.tell_gap("telemetry", "until the newer version had taken over")?;
     member.row_becomes("snmp", "local pending up true")?;
@@ -343,7 +348,16 @@ fn power_cut(member: &Member<'_>) -> Result<()> {
 fn kubelet_dies(member: &Member<'_>) -> Result<()> {
     in_both_tiers(member, |member, feature| member.move_to_kube(feature, NEWER))?;
     let before = lives(member)?;
-    member.switch.ok("systemctl kill --kill-who=main --signal=KILL kubelet; systemctl start kubelet")?;
+    let heard = || -> Result<String> {
+        member.node(".status.conditions[?(@.type==\"Ready\")]['status','lastHeartbeatTime']")
+    };
+    let last = heard()?;
+    member.switch.ok("systemctl kill --kill-who=main --signal=KILL kubelet; systemctl restart kubelet")?;
+    // Till the new one is heard of, all is said to be as it was.
+    member.switch.wait_until("another kubelet says that the node is Ready", JOIN_MAX, || {
+        let now = heard()?;
+        Ok(now != last && now.starts_with("True"))
+    })?;
     member.wait_connected(true)?;
     in_both_tiers(member, |member, feature| member.is_run_by_pod(feature, NEWER))?;
     ensure!(lives(member)? == before, "the kubelet's death restarted a pod");
