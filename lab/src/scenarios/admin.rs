@@ -49,12 +49,7 @@ fn off_and_on(switch: &Switch, feature: &str) -> Result<()> {
         switch.ok(&format!("system service disable {feature}"))?;
         expect(switch, feature, &down("inactive"))?;
         ensure!(switch.config(feature, "state")? == "disabled", "{feature} should be disabled in CONFIG_DB");
-        // The unit is down when disable returns; that it cannot be started any more is featured's next step.
-        switch.wait_text(
-            &format!("systemctl show --value --property UnitFileState {unit}"),
-            "masked",
-            SOON,
-        )?;
+        is_masked(switch, feature)?;
     }
     let refused = switch.refused(&format!("systemctl start {feature}"))?;
     ensure!(refused.stderr.contains("masked"), "a disabled feature cannot be started: {}", refused.stderr);
@@ -71,9 +66,20 @@ fn off_and_on(switch: &Switch, feature: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until featured has recorded that a feature is enabled: it does when its own start has ended.
+fn is_recorded(switch: &Switch, feature: &str) -> Result<()> {
+    switch.wait_text(&format!("sonic-db-cli STATE_DB HGET 'FEATURE|{feature}' state"), "enabled", SOON)
+}
+
+/// Waits until a unit cannot be started any more: featured's next step when it is down.
+fn is_masked(switch: &Switch, feature: &str) -> Result<()> {
+    let state = format!("systemctl show --value --property UnitFileState {feature}.service");
+    switch.wait_text(&state, "masked", SOON)
+}
+
 fn with_featured(switch: &Switch) -> Result<()> {
     off_and_on(switch, "bgp")?;
-    ensure!(switch.state("bgp", "state")? == "enabled", "featured should have recorded that bgp is enabled");
+    is_recorded(switch, "bgp")?;
     // A delayed one, and the one that featured leaves alone.
     off_and_on(switch, "snmp")?;
     off_and_on(switch, "telemetry")?;
@@ -82,10 +88,7 @@ fn with_featured(switch: &Switch) -> Result<()> {
     expect(switch, "sflow", UNTOUCHED)?;
     switch.ok("system service enable sflow")?;
     wait_local(switch, "sflow")?;
-    ensure!(
-        switch.state("sflow", "state")? == "enabled",
-        "featured should have recorded that sflow is enabled"
-    );
+    is_recorded(switch, "sflow")?;
 
     // What goes down with a feature is said before it does.
     let disabled = switch.sh("system service disable swss")?;
@@ -98,6 +101,7 @@ fn with_featured(switch: &Switch) -> Result<()> {
         disabled.stderr
     );
     expect(switch, "swss", &down("inactive"))?;
+    is_masked(switch, "swss")?;
     switch.ok("system service enable swss")?;
     wait_local(switch, "swss")?;
     for feature in DEPENDENTS {

@@ -177,6 +177,12 @@ fn separate_calls(switch: &Switch) -> Result<()> {
     row_becomes(switch, "local probe 1.2.4")?;
     call("container state probe up local 1.2.3")?;
     let id = started(switch, "watch probe")?;
+    // The kernel keeps a signal from the first process of a container that does not listen for it.
+    let listens = format!(
+        "pid=$(docker inspect --format '{{{{.State.Pid}}}}' {id})
+         [ $((0x$(awk '/^SigCgt/ {{ print $2 }}' /proc/$pid/status) & 0x4000)) != 0 ]"
+    );
+    switch.wait_ok("the watch listens for SIGTERM", SOON, &listens)?;
     let code = stop(switch, &id)?;
     ensure!(code == "0", "the watch ended with {code}");
     row_becomes(switch, DOWN)?;

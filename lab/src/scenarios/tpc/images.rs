@@ -22,11 +22,17 @@ const SOON: Duration = Duration::from_mins(1);
 const LAYER: &str = "docker exec story sh -c 'cat /data/file /tpc/data'";
 
 fn begin(switch: &Switch) -> Result<()> {
-    // What became of GRUB in an earlier story is still being looked at, and may be saved: the engine pauses a container then.
-    switch.wait_text("systemctl is-active tpcm-next-boot.service | grep -c activating || true", "0", SOON)?;
+    // What became of GRUB in an earlier story may be saved still: the engine pauses a container then.
+    grub_was_looked_at(switch)?;
     let file = make_file(switch, "-k 500", "1")?;
     tpcm(switch, &format!("install story {file} -y --memory 64M --args '-e COLOUR=blue'"))?;
     switch.ok("docker exec story sh -c 'echo layer > /data/file; echo volume > /tpc/data'").map(drop)
+}
+
+/// Waits until nobody looks at what is to boot next. A write in the moment in which systemd begins to watch for another is
+/// seen at the reboot only.
+fn grub_was_looked_at(switch: &Switch) -> Result<()> {
+    switch.wait_text("systemctl is-active tpcm-next-boot.service | grep -c activating || true", "0", SOON)
 }
 
 fn has(switch: &Switch, data: &str) -> Result<()> {
@@ -83,6 +89,7 @@ fn save(switch: &Switch) -> Result<()> {
         choose(switch, 0)?;
         tpcm(switch, "save --if-next-boot-differs")?;
         ensure!(show(switch, "story")?["saved"] == saved, "it was saved although the same image boots next");
+        grub_was_looked_at(switch)?;
         switch.ok("docker exec story sh -c 'echo newest > /data/file'")?;
         // An installer writes more than once, and the last word counts.
         switch.ok("for _ in {1..20}; do echo saved_entry=0 > /host/grub/grubenv; sleep 0.03; done")?;
