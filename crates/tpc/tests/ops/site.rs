@@ -167,10 +167,18 @@ impl Site {
         fs::create_dir_all(root.join("tpc/.store")).unwrap();
         fs::create_dir_all(root.join("units")).unwrap();
         fs::create_dir_all(root.join("cgroups")).unwrap();
-        let defaults =
-            format!(r#"{{"cgroup": "{name}", "stays_up": 1, "hook_time": 3, "limits": {{"cpu": "5%"}}}}"#);
-        fs::write(root.join("tpc/.store/defaults.json"), defaults).unwrap();
-        Self { root, name, directory: Some(directory) }
+        let site = Self { root, name, directory: Some(directory) };
+        site.wait(1, 30);
+        site
+    }
+
+    /// From now on a version is watched for so long, and a hook waited for, in seconds.
+    pub(crate) fn wait(&self, stays_up: u32, hook_time: u32) {
+        let name = &self.name;
+        let defaults = format!(
+            r#"{{"cgroup": "{name}", "stays_up": {stays_up}, "hook_time": {hook_time}, "limits": {{"cpu": "5%"}}}}"#
+        );
+        fs::write(self.root.join("tpc/.store/defaults.json"), defaults).unwrap();
     }
 
     /// One whose containers are on a partition of their own, so small that a test can fill it.
