@@ -5,6 +5,7 @@ mod fail;
 mod inbox;
 mod native;
 mod notify;
+mod restart;
 mod server;
 mod sources;
 
@@ -19,11 +20,11 @@ use switchyard_core::{
     RemoteState, Scope, SetOwner, Unit, Version, View, instances_of, stop,
 };
 use switchyard_host::{Host, How, TrackLock, clock};
-use switchyard_sonic::{FeatureKeys, JobOutcome, SonicError, Units, record};
+use switchyard_sonic::{FeatureKeys, SonicError, Units, record};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use crate::world::{Event, PodReport, Restarted, Seen, Trouble, World, trouble};
+use crate::world::{Event, PodReport, Seen, Trouble, World, trouble};
 use inbox::Inbox;
 use notify::Systemd;
 
@@ -356,7 +357,7 @@ impl World for Real {
         let step = AgentStep::RestartUnit(reason).word();
         fail::before(step);
         tokio::spawn(async move {
-            let outcome = restart(&units, &instance).await;
+            let outcome = restart::restart(&units, &instance).await;
             fail::after(step);
             let _ = queue.send(Event::Restarted(instance, outcome).into()).await;
         });
@@ -434,7 +435,9 @@ impl World for Real {
         match why {
             None => {}
             // What its turn would cost is the reason to be asked.
-            Some(Reason::Held) => drop(tokio::spawn(tell_held(self.units.clone(), instance.clone()))),
+            Some(Reason::Held) => {
+                drop(tokio::spawn(restart::tell_held(self.units.clone(), instance.clone())));
+            }
             Some(why) => info!(feature = %instance, "the pod waits: {why}"),
         }
         self.member.tell_kept_out(pod, why);
@@ -465,38 +468,4 @@ pub fn moved_words(
 ) -> String {
     let how = if fell_back { "fell back" } else { "moved" };
     format!("{instance} {how} from {from} to {to}: {why}")
-}
-
-async fn tell_held(units: Units, instance: Instance) {
-    let others = units.would_stop_with(&instance.unit_name()).await.unwrap_or_default().join(", ");
-    let others = if others.is_empty() { others } else { format!("; with it would restart {others}") };
-    info!(feature = %instance, "the pod waits: {}{others}", Reason::Held);
-}
-
-/// A planned restart never runs into the start limit, of the unit or of those that restart with it.
-async fn restart(units: &Units, instance: &Instance) -> Restarted {
-    let unit = instance.unit_name();
-    let restarted = async {
-        for planned in units.would_stop_with(&unit).await?.iter().chain([&unit]) {
-            units.reset_failed(planned).await?;
-        }
-        units.try_restart(&unit).await
-    };
-    match restarted.await {
-        Ok(JobOutcome::Done) => Restarted::Done,
-        // Another job took its place, the operator's or systemd's own: what comes of it is looked at.
-        Ok(JobOutcome::Failed(word)) if word == "canceled" => Restarted::Done,
-        Ok(JobOutcome::Failed(result)) => {
-            warn!(feature = %instance, %result, "its unit did not restart");
-            Restarted::Failed
-        }
-        Ok(JobOutcome::Refused(why)) => {
-            info!(feature = %instance, %why, "systemd restarts nothing now; later again");
-            Restarted::Later
-        }
-        Err(error) => {
-            warn!(feature = %instance, %error, "its unit could not be restarted");
-            Restarted::Failed
-        }
-    }
 }
