@@ -44,10 +44,19 @@ impl Directory {
 
 /// Opens a plain file for reading; none if there is, by now, something else.
 pub(super) fn open_file(path: &Path) -> io::Result<Option<(File, Metadata)>> {
-    // Nobody may be at the other end of what is put in its place.
-    let Some(file) = there(open(path, OFlags::NONBLOCK))? else { return Ok(None) };
+    let Some(found) = there(open(path, OFlags::PATH))? else { return Ok(None) };
+    open_found(&found)
+}
+
+/// Opens what was found (by `O_PATH`, which looks and does not open) for reading, if it is a plain file. To open a device
+/// is to use it, be it to look what it is: a container can make a node of the watchdog, which resets the switch.
+pub(super) fn open_found(found: &File) -> io::Result<Option<(File, Metadata)>> {
+    if !found.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(Path::new("/proc/self/fd").join(found.as_raw_fd().to_string()))?;
     let metadata = file.metadata()?;
-    Ok(metadata.is_file().then_some((file, metadata)))
+    Ok(Some((file, metadata)))
 }
 
 fn open(path: &Path, flags: OFlags) -> io::Result<File> {

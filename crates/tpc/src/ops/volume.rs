@@ -15,6 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use super::beneath::open_at;
+use super::tree::open_found;
 use super::{OpsError, layout};
 
 pub(super) use super::tree::size;
@@ -42,7 +43,7 @@ fn open(directory: &Path) -> Result<OwnedFd, OpsError> {
 /// Opens a path below a volume for reading. A link anywhere in it is refused.
 pub(super) fn open_below(volume: &Path, path: &str) -> Result<Option<File>, OpsError> {
     let root = open(volume)?;
-    let found = match open_at(&root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
+    let found = match open_at(&root, path, OFlags::PATH) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => {
@@ -50,9 +51,9 @@ pub(super) fn open_below(volume: &Path, path: &str) -> Result<Option<File>, OpsE
         }
         Err(error) => return Err(OpsError::file("open", &volume.join(path))(error.into())),
     };
-    match found.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(Some(found)),
-        _ => Err(OpsError::Planted(volume.join(path))),
+    match open_found(&found).map_err(OpsError::file("open", &volume.join(path)))? {
+        Some((file, _)) => Ok(Some(file)),
+        None => Err(OpsError::Planted(volume.join(path))),
     }
 }
 

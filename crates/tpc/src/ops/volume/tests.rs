@@ -254,3 +254,24 @@ fn links_that_a_container_planted_are_not_followed() {
     );
     assert!(open_below(&volume, "backup/none").unwrap().is_none());
 }
+
+#[test]
+fn pipes_and_devices_that_a_container_planted_are_refused_and_not_opened() {
+    use rustix::fs::{CWD, FileType, inotify, makedev, mknodat};
+    let root = tempfile::tempdir().unwrap();
+    let volume = root.path();
+    // Of the devices the one that does nothing.
+    for (name, kind, device) in
+        [("pipe", FileType::Fifo, 0), ("null", FileType::CharacterDevice, makedev(1, 3))]
+    {
+        let path = volume.join(name);
+        mknodat(CWD, &path, kind, Mode::RUSR, device).unwrap();
+        let flags = inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC;
+        let watch = inotify::init(flags).unwrap();
+        inotify::add_watch(&watch, &path, inotify::WatchFlags::OPEN).unwrap();
+        assert!(matches!(open_below(volume, name), Err(OpsError::Planted(_))), "{name}");
+        assert!(super::super::tree::open_file(&path).unwrap().is_none(), "{name}");
+        let mut heard = [0; 256];
+        assert_eq!(rustix::io::read(&watch, &mut heard), Err(rustix::io::Errno::AGAIN), "{name} was opened");
+    }
+}
