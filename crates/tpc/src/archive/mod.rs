@@ -149,6 +149,13 @@ pub fn ingest_path(
     read(std::fs::File::open(path).map_err(ArchiveError::Input)?, store, bounds, progress, ahead)
 }
 
+/// Reads a tar to its end and what is behind it. Nothing of it is kept, and no hole of a sparse file is filled.
+pub(crate) fn read_through(input: impl Read) -> Result<(), ArchiveError> {
+    let mut tar = Tar::new(input, End::Optional, Bounds::unpacked(0).path);
+    while tar.next()?.is_some() {}
+    tar.drain()
+}
+
 /// Learns from one more entry whether this is an image archive or a root file system.
 fn decide<R>(entry: &Entry, watched: &mut Watched<R>, store: &Store) -> Result<(), ArchiveError> {
     let Watch::Undecided(seen) = &watched.watch else { return Ok(()) };

@@ -136,11 +136,23 @@ impl<R: Read> Tar<R> {
             b'6' => Kind::Fifo,
             _ => Kind::Strange,
         };
+        if block[156] == b'S' {
+            self.sparse_map(block)?;
+        }
         let has_data = matches!(kind, Kind::File | Kind::Strange);
         let size = if has_data { overrides.size.unwrap_or(size) } else { 0 };
         self.left = size;
         self.padding = padding(size);
         Ok(Entry { path, kind, size, link })
+    }
+
+    /// Where the holes of a GNU sparse file are goes on in blocks between its header and its data if there are many.
+    fn sparse_map(&mut self, header: &[u8; BLOCK]) -> Result<(), ArchiveError> {
+        let mut more = header[482] != 0;
+        while more {
+            more = self.block()?.ok_or(ArchiveError::Truncated)?[504] != 0;
+        }
+        Ok(())
     }
 
     /// One of the two blocks of zeros that end a tar has been read.

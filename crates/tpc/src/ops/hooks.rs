@@ -2,17 +2,21 @@
 //! takes it. They run in their containers, for a limited time, and what they say is kept.
 
 use std::io::{self, Read};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use switchyard_core::tpc::TpcName;
 use switchyard_engine::EngineError;
 
 use super::execute::Live;
+use super::interrupts::or_interrupted;
 use super::journal::Entry;
 use super::record::Said;
 use super::services::Services;
 use super::steps::blocking;
 use super::{HOOK_TIME, OpsError, Tpcm, volume};
+use crate::archive::{ArchiveError, read_through};
 
 const PRE: &str = "hook/pre.sh";
 const POST: &str = "hook/post.sh";
@@ -53,7 +57,7 @@ impl<S: Services> Tpcm<S> {
             live.messages.push(format!("{hook} is not run: {name} does not run"));
             return Ok(false);
         }
-        let time = Duration::from_secs(self.defaults.hook_time.unwrap_or(HOOK_TIME));
+        let time = self.hook_time();
         live.progress.message(&format!("running {hook}"));
         let path = format!("/tpc/{hook}");
         let ran = match self.engine.execute(name.as_str(), &["/bin/sh", &path], time).await {
@@ -96,6 +100,10 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
+    fn hook_time(&self) -> Duration {
+        Duration::from_secs(self.defaults.hook_time.unwrap_or(HOOK_TIME))
+    }
+
     /// The engine tells of the end of a program in a container a little before it tells of the container's own.
     async fn has_ended(&self, name: &TpcName) -> bool {
         const A_LITTLE: Duration = Duration::from_secs(1);
@@ -110,10 +118,51 @@ impl<S: Services> Tpcm<S> {
             return Ok(());
         };
         let path = volume.join(DATA);
-        blocking(move || {
-            read_whole(file).map_err(|error| OpsError::BrokenData { path, why: error.to_string() })
-        })
-        .await
+        let given_up = GivenUp::default();
+        let watched = Watched::new(file, self.hook_time(), &given_up);
+        let reading = blocking(move || {
+            read_whole(watched, DATA_MAX)
+                .map_err(|error| OpsError::BrokenData { path, why: error.to_string() })
+        });
+        or_interrupted(&mut self.interrupts, reading).await
+    }
+}
+
+/// Nobody waits any more for what is read: told to a thread, which cannot be ended, when this goes.
+#[derive(Default)]
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// A file that is read for a limited time, and as long as somebody waits for it: what a container made may unpack to
+/// something that takes hours.
+struct Watched<R> {
+    file: R,
+    time: Duration,
+    began: Instant,
+    given_up: Arc<AtomicBool>,
+}
+
+impl<R> Watched<R> {
+    fn new(file: R, time: Duration, given_up: &GivenUp) -> Self {
+        Self { file, time, began: Instant::now(), given_up: Arc::clone(&given_up.0) }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ended = |why: String| Err(ArchiveError::Input(io::Error::other(why)).into());
+        if self.given_up.load(Relaxed) {
+            return ended("it was given up".to_owned());
+        }
+        if self.began.elapsed() >= self.time {
+            return ended(format!("it takes longer than {} s", self.time.as_secs()));
+        }
+        self.file.read(buffer)
     }
 }
 
@@ -130,14 +179,11 @@ fn last_lines(output: &str) -> String {
     whole.trim_end().to_owned()
 }
 
-fn read_whole(file: impl Read) -> io::Result<()> {
-    let unpacked = flate2::read::MultiGzDecoder::new(file).take(DATA_MAX);
-    let mut archive = tar::Archive::new(unpacked);
-    for entry in archive.entries()? {
-        io::copy(&mut entry?, &mut io::sink())?;
-    }
-    // What follows the last entry holds the checksum of the whole.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
+/// What follows the last entry holds the checksum of the whole, so it is read too.
+fn read_whole(file: impl Read, most: u64) -> Result<(), ArchiveError> {
+    let mut unpacked = flate2::read::MultiGzDecoder::new(file).take(most);
+    let read = read_through(&mut unpacked);
+    if unpacked.limit() == 0 { Err(ArchiveError::TooLarge { limit: most }) } else { read }
 }
 
 #[cfg(test)]
@@ -167,20 +213,69 @@ mod tests {
         assert!(last_lines(&"ä".repeat(9999)).len() <= SAID_MAX);
     }
 
+    fn check(file: &[u8]) -> Result<(), ArchiveError> {
+        read_whole(file, DATA_MAX)
+    }
+
+    fn packed(content: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(content).unwrap();
+        gzip.finish().unwrap()
+    }
+
     #[test]
     fn a_backup_that_is_cut_off_anywhere_is_no_backup() {
         let whole = data();
-        read_whole(&whole[..]).unwrap();
+        check(&whole).unwrap();
         for end in 1..whole.len() {
-            assert!(read_whole(&whole[..end]).is_err(), "cut off after {end} of {} bytes", whole.len());
+            assert!(check(&whole[..end]).is_err(), "cut off after {end} of {} bytes", whole.len());
         }
     }
 
     #[test]
     fn what_is_no_archive_is_no_backup() {
-        assert!(read_whole(&b"hello"[..]).is_err());
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&[7; 2000]).unwrap();
-        assert!(read_whole(&gzip.finish().unwrap()[..]).is_err());
+        assert!(check(b"hello").is_err());
+        assert!(check(&packed(&[7; 2000])).is_err());
+    }
+
+    /// The header of a file of the largest size there is, all of it holes but for the blocks that follow.
+    fn sparse(blocks: usize) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("holes").unwrap();
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(512 * blocks as u64);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize.copy_from_slice(&[0x80, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]);
+        gnu.set_is_extended(blocks > 0);
+        header.set_cksum();
+        header
+    }
+
+    #[test]
+    fn holes_take_no_time_and_their_map_is_no_entry() {
+        check(&packed(&[sparse(0).as_bytes(), &[0; 1024][..]].concat())).unwrap();
+        let (map, last_map) = ([1; 512], [0; 512]);
+        let whole = [sparse(1).as_bytes(), &map[..], &last_map, &[7; 512], &[0; 1024]].concat();
+        check(&packed(&whole)).unwrap();
+    }
+
+    #[test]
+    fn a_backup_that_unpacks_to_too_much_is_given_up() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("bomb").unwrap();
+        header.set_size(1 << 50);
+        header.set_cksum();
+        // Several gzips one after the other are one.
+        let bomb = [packed(header.as_bytes()), packed(&vec![0; 16 << 20]).repeat(256)].concat();
+        let given_up = GivenUp::default();
+        let refused = |time, most| {
+            let watched = Watched::new(&bomb[..], Duration::from_millis(time), &given_up);
+            read_whole(watched, most).unwrap_err().to_string()
+        };
+        assert!(refused(60_000, 1 << 20).contains("more than the 1048576 bytes"));
+        assert!(refused(20, DATA_MAX).contains("takes longer than"));
+        let watched = Watched::new(&bomb[..], Duration::MAX, &given_up);
+        drop(given_up);
+        assert!(read_whole(watched, DATA_MAX).unwrap_err().to_string().contains("given up"));
     }
 }
