@@ -13,6 +13,7 @@ mod leave;
 mod pods;
 mod proxy;
 mod say;
+mod settle;
 mod why;
 
 use std::collections::BTreeMap;
@@ -152,6 +153,9 @@ impl Side {
                 continue;
             }
             let wish = self.wish();
+            if self.would_leave(&wish) && !self.stands(&wish).await {
+                continue;
+            }
             if wish != self.wish {
                 self.told_why.forget();
                 self.wish = wish.clone();

@@ -182,7 +182,8 @@ fn killed_in_between(member: &Member<'_>) -> Result<()> {
 
     let leave = "switchyard config kubernetes server disable on";
     switch.ok(leave)?;
-    for pause in [0, 100, 300] {
+    // The wish has to stand for two seconds in each life of the agent before it leaves.
+    for pause in [2000, 2100, 2300] {
         sleep(Duration::from_millis(pause));
         switch.ok("systemctl kill --signal=KILL ctrmgrd; systemctl restart ctrmgrd")?;
     }

@@ -1,8 +1,12 @@
 //! A switch leaves its cluster: features come home first, then what made it a node goes, and nothing else does.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::member::{LOCAL, Member, NEWER, SOON, as_member};
+use crate::cluster::Invitation;
 use crate::scenario::{Scenario, SwitchKind};
 use crate::switch::Switch;
 
@@ -24,6 +28,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         switch: SwitchKind::InCluster,
         long: false,
         run: |switch| as_leaving(switch, refused_unless_forced),
+    },
+    Scenario {
+        // DESIGN.md section 4: what leaving takes away only a new token brings back.
+        name: "a server's row that is gone for a moment, or disabled for one, leaves the membership alone",
+        switch: SwitchKind::InCluster,
+        long: false,
+        run: |switch| as_member(switch, gone_for_a_moment),
     },
     Scenario {
         name: "a server that is disabled is left as well",
@@ -105,6 +116,31 @@ fn refused_unless_forced(member: &Member<'_>) -> Result<()> {
     ensure!(!switch.serves("snmp")?, "an image runs that must not");
     switch.ok("switchyard config feature fallback snmp on")?;
     member.is_run_locally("snmp", LOCAL)
+}
+
+fn gone_for_a_moment(member: &Member<'_>) -> Result<()> {
+    let switch = member.switch;
+    member.move_to_kube("snmp", NEWER)?;
+    let Invitation { address, port, .. } = member.cluster.invitation()?;
+    let (kubelet, node, since) = (member.pid("kubelet")?, member.node(".metadata.uid")?, switch.now()?);
+    switch.ok(&format!(
+        "set -e
+         sonic-db-cli CONFIG_DB DEL 'KUBERNETES_MASTER|SERVER' > /dev/null
+         sleep 0.5
+         sonic-db-cli CONFIG_DB HSET 'KUBERNETES_MASTER|SERVER' \
+             ip '{address}' port {port} insecure False disable False > /dev/null
+         switchyard config kubernetes server disable on
+         sleep 0.5
+         switchyard config kubernetes server disable off"
+    ))?;
+    // Longer than a wish has to stand: whoever was to leave would have begun.
+    sleep(Duration::from_secs(4));
+    member.wait_connected(true)?;
+    ensure!(member.times_logged(&since, "leaving")? == 0, "it left");
+    ensure!(member.pid("kubelet")? == kubelet, "the kubelet was restarted");
+    ensure!(member.node(".metadata.uid")? == node, "it is another Node");
+    ensure!(switch.sh("test -s /host/switchyard/kubernetes/token")?.success(), "its token is forgotten");
+    member.is_run_by_pod("snmp", NEWER)
 }
 
 fn disabled(member: &Member<'_>) -> Result<()> {
