@@ -10,7 +10,7 @@ use switchyard_core::{
     Refusal, RowChange, SetOwner, Step, Verdict, Version, View, may_hold_track, resolve, unspoken,
 };
 use switchyard_engine::{Container, Engine, EngineError, SOCKET};
-use switchyard_sonic::{Paths, Switch, Units, load_knobs, record};
+use switchyard_sonic::{Paths, Switch, Units, read_knobs, record};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -72,9 +72,18 @@ impl Host {
         Ok(Self { paths, switch, engine: Engine::connect(Path::new(SOCKET))?, kubernetes })
     }
 
-    /// The numbers of the rules.
-    pub fn knobs(&self) -> Result<Knobs, HostError> {
-        Ok(load_knobs(&self.paths.etc_sonic)?)
+    /// The numbers of the rules. What cannot be read leaves the default: no error in them takes a feature down.
+    pub fn knobs(&self) -> Knobs {
+        read_knobs(&self.paths.etc_sonic).0
+    }
+
+    /// The same for whoever begins to act by them: it is logged what cannot be read.
+    pub fn knobs_and_tell(&self) -> Knobs {
+        let (knobs, broken) = read_knobs(&self.paths.etc_sonic);
+        for why in broken {
+            warn!("{why}");
+        }
+        knobs
     }
 
     /// The switch and what a name stands for on it. A name that is none is refused before anything is opened.
@@ -148,7 +157,7 @@ impl Host {
         let Some(version) = view.judged_version() else { return Ok(Verdict::Welcome) };
         let (instance, config) = (&view.instance, &view.config);
         let record = record::load(&self.paths, instance);
-        let (now, knobs) = (record::moment()?, self.knobs()?);
+        let (now, knobs) = (record::moment()?, self.knobs());
         // systemd is asked only where its answer decides: `container start` must not wait for it.
         let is_open = config.kube_update.is_none() && record.is_up_to_policy(version, &now, &knobs);
         let takes_others = is_open && takes_others(instance).await;

@@ -1,8 +1,9 @@
 //! The knobs of the rules, from the file where SONiC keeps its own (SONIC.md 5.2).
 
-use std::{path::Path, time::Duration};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use switchyard_core::{Knobs, NodeProgram};
 
 use crate::{SonicError, dbconfig::read_json, rows::parse_bool};
@@ -15,64 +16,103 @@ const SECONDS_MAX: u64 = 31_536_000;
 
 /// Reads the knobs. A missing file or key leaves the default.
 pub fn load_knobs(etc_sonic: &Path) -> Result<Knobs, SonicError> {
+    let (knobs, broken) = read_knobs(etc_sonic);
+    broken.into_iter().next().map_or(Ok(knobs), Err)
+}
+
+/// The same where a typing error, or a power cut amid a write of the file, must take no feature down: what cannot be read
+/// leaves the default as well, and is told beside.
+pub fn read_knobs(etc_sonic: &Path) -> (Knobs, Vec<SonicError>) {
     let file = etc_sonic.join(FILE);
-    let json = match read_json(&file, HINT) {
-        Err(SonicError::FileMissing { .. }) => return Ok(Knobs::default()),
-        read => read?,
-    };
-    let broken = |why: String| SonicError::FileBroken { file: file.clone(), why, hint: HINT };
-    let keys = json.as_object().ok_or_else(|| broken("it is no JSON object".into()))?;
-    let default = Knobs::default();
-    let seconds = |key: &str, min: u64, default: Duration| match keys.get(key) {
-        None => Ok(default),
-        Some(value) => number(value)
-            .filter(|seconds| (min..=SECONDS_MAX).contains(seconds))
-            .map(Duration::from_secs)
-            .ok_or_else(|| broken(format!("{key} is {value}, allowed is {min} to {SECONDS_MAX} seconds"))),
-    };
-    let count = |key: &str, default: u32| match keys.get(key) {
-        None => Ok(default),
-        Some(value) => number(value)
-            .and_then(|count| u32::try_from(count).ok())
-            .filter(|count| *count > 0)
-            .ok_or_else(|| broken(format!("{key} is {value}, allowed is a number above 0"))),
-    };
-    let switch = |key: &str, default: bool| match keys.get(key) {
-        None => Ok(default),
-        Some(Value::Bool(value)) => Ok(*value),
-        // SONiC's own words for it are "y" and "n".
-        Some(value) => match value.as_str().map(|text| text.trim().to_ascii_lowercase()).as_deref() {
-            Some("y") => Ok(true),
-            Some("n") => Ok(false),
-            Some(text) if parse_bool(text).is_some() => Ok(parse_bool(text) == Some(true)),
-            _ => Err(broken(format!("{key} is {value}, allowed is \"y\" or \"n\""))),
-        },
-    };
-    let node_program = match keys.get("node_program").map(|value| (value, value.as_str())) {
-        None => default.node_program,
-        Some((_, Some("kubelet"))) => NodeProgram::Kubelet,
-        Some((_, Some("k3s"))) => NodeProgram::K3s,
-        Some((value, _)) => {
-            return Err(broken(format!("node_program is {value}, allowed is \"kubelet\" or \"k3s\"")));
-        }
-    };
-    Ok(Knobs {
-        revert_to_local: seconds("revert_to_local_on_wait_seconds", 0, default.revert_to_local)?,
-        // Zero would be a loop that never rests.
-        safety_check: seconds("wait_safety_check_seconds", 1, default.safety_check)?,
-        failed_version_delay: seconds("failed_version_delay_seconds", 0, default.failed_version_delay)?,
-        failures_until_blocked: count("failures_until_blocked", default.failures_until_blocked)?,
-        label_drop: seconds("label_drop_seconds", 0, default.label_drop)?,
-        pod_ready: seconds("pod_ready_seconds", 1, default.pod_ready)?,
-        frozen_pod: seconds("frozen_pod_seconds", 1, default.frozen_pod)?,
-        tag_latest: seconds("tag_latest_image_on_wait_seconds", 0, default.tag_latest)?,
-        retry_tag_latest: seconds("retry_tag_latest_seconds", 1, default.retry_tag_latest)?,
-        join_latency: seconds("join_latency_on_boot_seconds", 0, default.join_latency)?,
-        retry_join: seconds("retry_join_interval_seconds", 1, default.retry_join)?,
-        retry_labels: seconds("retry_labels_update_seconds", 1, default.retry_labels)?,
-        proxy_by_server: switch("use_k8s_as_http_proxy", default.proxy_by_server)?,
-        node_program,
-    })
+    match read_json(&file, HINT) {
+        Ok(Value::Object(values)) => Keys { file, values, broken: Vec::new() }.knobs(),
+        Ok(_) => (Knobs::default(), vec![broken(&file, "it is no JSON object".into())]),
+        Err(SonicError::FileMissing { .. }) => (Knobs::default(), Vec::new()),
+        Err(error) => (Knobs::default(), vec![error]),
+    }
+}
+
+fn broken(file: &Path, why: String) -> SonicError {
+    SonicError::FileBroken { file: file.into(), why, hint: HINT }
+}
+
+/// The file's content, and what of it cannot be read.
+struct Keys {
+    file: PathBuf,
+    values: Map<String, Value>,
+    broken: Vec<SonicError>,
+}
+
+impl Keys {
+    fn knobs(mut self) -> (Knobs, Vec<SonicError>) {
+        let default = Knobs::default();
+        let knobs = Knobs {
+            revert_to_local: self.seconds("revert_to_local_on_wait_seconds", 0, default.revert_to_local),
+            // Zero would be a loop that never rests.
+            safety_check: self.seconds("wait_safety_check_seconds", 1, default.safety_check),
+            failed_version_delay: self.seconds(
+                "failed_version_delay_seconds",
+                0,
+                default.failed_version_delay,
+            ),
+            failures_until_blocked: self.count("failures_until_blocked", default.failures_until_blocked),
+            label_drop: self.seconds("label_drop_seconds", 0, default.label_drop),
+            pod_ready: self.seconds("pod_ready_seconds", 1, default.pod_ready),
+            frozen_pod: self.seconds("frozen_pod_seconds", 1, default.frozen_pod),
+            tag_latest: self.seconds("tag_latest_image_on_wait_seconds", 0, default.tag_latest),
+            retry_tag_latest: self.seconds("retry_tag_latest_seconds", 1, default.retry_tag_latest),
+            join_latency: self.seconds("join_latency_on_boot_seconds", 0, default.join_latency),
+            retry_join: self.seconds("retry_join_interval_seconds", 1, default.retry_join),
+            retry_labels: self.seconds("retry_labels_update_seconds", 1, default.retry_labels),
+            proxy_by_server: self.switch("use_k8s_as_http_proxy", default.proxy_by_server),
+            node_program: self.program("node_program", default.node_program),
+        };
+        (knobs, self.broken)
+    }
+
+    /// The value of a key as it is to be understood, or the default: of a key that is not there, and of one that `read`
+    /// makes nothing of.
+    fn get<T>(&mut self, key: &str, allowed: &str, default: T, read: impl FnOnce(&Value) -> Option<T>) -> T {
+        let Some(value) = self.values.get(key) else { return default };
+        read(value).unwrap_or_else(|| {
+            self.broken.push(broken(&self.file, format!("{key} is {value}, allowed is {allowed}")));
+            default
+        })
+    }
+
+    fn seconds(&mut self, key: &str, min: u64, default: Duration) -> Duration {
+        self.get(key, &format!("{min} to {SECONDS_MAX} seconds"), default, |value| {
+            let seconds = number(value).filter(|seconds| (min..=SECONDS_MAX).contains(seconds));
+            seconds.map(Duration::from_secs)
+        })
+    }
+
+    fn count(&mut self, key: &str, default: u32) -> u32 {
+        self.get(key, "a number above 0", default, |value| {
+            number(value).and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 0)
+        })
+    }
+
+    /// SONiC's own words for it are "y" and "n".
+    fn switch(&mut self, key: &str, default: bool) -> bool {
+        self.get(key, "\"y\" or \"n\"", default, |value| match value {
+            Value::Bool(value) => Some(*value),
+            Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+                "y" => Some(true),
+                "n" => Some(false),
+                text => parse_bool(text),
+            },
+            _ => None,
+        })
+    }
+
+    fn program(&mut self, key: &str, default: NodeProgram) -> NodeProgram {
+        self.get(key, "\"kubelet\" or \"k3s\"", default, |value| match value.as_str()? {
+            "kubelet" => Some(NodeProgram::Kubelet),
+            "k3s" => Some(NodeProgram::K3s),
+            _ => None,
+        })
+    }
 }
 
 /// Shipped code validates nothing, so a text that is a number has always worked.
@@ -105,6 +145,22 @@ mod tests {
         assert!(error.contains("allowed is \"kubelet\" or \"k3s\""), "{error}");
         let error = with(r#"{"failures_until_blocked": 0}"#).unwrap_err();
         assert!(error.contains("failures_until_blocked is 0"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_leaves_its_own_default_and_no_other() {
+        let etc = tempfile::tempdir().unwrap();
+        let read = |content: &str| {
+            std::fs::write(etc.path().join(FILE), content).unwrap();
+            let (knobs, broken) = read_knobs(etc.path());
+            (knobs, broken.len())
+        };
+        for content in ["", "{", "[]"] {
+            assert_eq!(read(content), (Knobs::default(), 1), "{content:?}");
+        }
+        let label_drop = Duration::from_secs(7);
+        let content = r#"{"label_drop_seconds": 7, "retry_tag_latest_seconds": 0, "node_program": 3}"#;
+        assert_eq!(read(content), (Knobs { label_drop, ..Knobs::default() }, 2));
     }
 
     #[test]

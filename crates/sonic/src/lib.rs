@@ -35,7 +35,7 @@ pub use db::{Db, Fields};
 pub use dbconfig::{DbAddress, DbConfig};
 pub use error::{RowError, SonicError};
 pub use image_names::image_names;
-pub use knobs::load_knobs;
+pub use knobs::{load_knobs, read_knobs};
 pub use labels::{BadLabel, Label};
 pub use next_boot::{NextBoot, next_boot};
 pub use paths::Paths;

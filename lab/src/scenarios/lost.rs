@@ -45,6 +45,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: redis_restarts,
     },
     Scenario {
+        name: "a file of numbers that was cut short, or has a wrong one, takes no feature down",
+        switch: SwitchKind::SingleAsic,
+        long: false,
+        run: broken_numbers,
+    },
+    Scenario {
         name: "flushed data is seen by a safety check within a minute, without touching a payload",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -180,6 +186,34 @@ fn docker_takes_all_along(switch: &Switch) -> Result<()> {
 pub(super) fn require_swss_later(switch: &Switch) -> Result<()> {
     for dependent in ["bgp", "lldp"] {
         switch.drop_in(&format!("{dependent}.service"), "[Service]\nRestartSec=15\n")?;
+    }
+    Ok(())
+}
+
+fn broken_numbers(switch: &Switch) -> Result<()> {
+    const FILE: &str = "/etc/sonic/remote_ctr.config.json";
+    let told = broken_numbers_are_told(switch, FILE);
+    switch.ok(&format!("rm {FILE}; systemctl restart ctrmgrd snmp"))?;
+    told
+}
+
+fn broken_numbers_are_told(switch: &Switch, file: &str) -> Result<()> {
+    // As after a power cut amid its write, and as after a typing error.
+    for (content, why) in
+        [("", "it is empty"), (r#"{ "retry_tag_latest_seconds": 0 }"#, "retry_tag_latest_seconds is 0")]
+    {
+        switch.write(file, content)?;
+        let since = switch.now()?;
+        let before = run(switch, "snmp")?;
+        switch.ok("systemctl restart ctrmgrd && system service restart snmp")?;
+        wait_another_run(switch, "snmp", &before)?;
+        wait_local(switch, "snmp")?;
+        switch.wait_until("the file is told of", SOON, || {
+            let log = switch.journal_of(&since, "--priority=warning")?;
+            Ok(log.contains(file) && log.contains(why))
+        })?;
+        let states = switch.ok("systemctl is-active ctrmgrd snmp | uniq")?;
+        ensure!(states == "active", "agent and feature are {states}");
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ pub(crate) struct Real {
 pub(crate) async fn run() -> Result<(), Trouble> {
     let systemd = Systemd::from_env();
     let host = Host::open_waiting(true).map_err(trouble)?;
-    let knobs = host.knobs().map_err(trouble)?;
+    let knobs = host.knobs_and_tell();
     let units = Units::connect().await.map_err(trouble)?;
     let (queue, messages) = mpsc::channel(QUEUE);
     let (watched_units, unit_names) = watch::channel(Vec::new());
