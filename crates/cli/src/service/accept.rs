@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use switchyard_core::{RemoteState, RowChange, Version};
+use switchyard_core::{OnlyIf, RemoteState, RowChange, Version};
 use switchyard_sonic::record;
 
 use crate::error::CliError;
@@ -20,8 +20,13 @@ pub(super) async fn main(mut known: Known, version: Option<&str>) -> Result<Exit
         record::change(&known.host.paths, &instance, |record| record.accept(&version))?;
         tell(&format!("{instance}: version {version} is let in"));
         accepted += 1;
-        // Whoever waits for this word listens to the row; what it says stays.
-        let same = RowChange { remote_state: Some(view.row.remote_state), ..RowChange::default() };
+        // Whoever waits for this word listens to the row; what it says stays. If it says something else by now, that was
+        // heard as well.
+        let same = RowChange {
+            remote_state: Some(view.row.remote_state),
+            only_if: OnlyIf::unchanged(&view.row),
+            ..RowChange::default()
+        };
         known.host.switch.write_state(&instance, &same)?;
     }
     if accepted == 0 {
