@@ -43,6 +43,6 @@ pub use state::{
     Admin, CurrentOwner, FeatureConfig, FeatureState, KubeUpdate, RemoteState, SetOwner, SystemState, Words,
 };
 pub use stop::{ended, kill, left_behind, stop, unspoken};
-pub use verdict::{Cause, Failure, Moment, Record, Verdict};
+pub use verdict::{Cause, Failure, Moment, Record, ShortRuns, Verdict};
 pub use view::{Local, Pod, View};
-pub use wait::{Idle, Waiting, is_planned_end, versions, wait, why_ended};
+pub use wait::{Idle, Waiting, cause_of_end, is_planned_end, versions, wait, why_ended};

@@ -11,6 +11,11 @@ use crate::{CurrentOwner, Knobs, KubeUpdate, Reason, Version};
 /// A record holds no more failed versions than this; the one that failed longest ago is forgotten first.
 const REMEMBERED: usize = 16;
 
+/// So many pods of a version in a row may end in order soon after they began, as one does that is evicted or deleted. One
+/// more is a pod that does not stay up, whatever its exit code says: the kubelet starts it ever more rarely, and nobody
+/// runs in between.
+const SHORT_RUNS: u32 = 3;
+
 /// A moment that nobody can set: time since boot, and which boot it was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Moment {
@@ -36,6 +41,8 @@ impl Moment {
 pub enum Cause {
     /// It was taken away, or its image was not to be had: nothing is known against the version.
     Absent,
+    /// It ended in order, but before it had run for as long as it takes to be called good.
+    EndedSoon,
     /// It ran and died, was unhealthy or never became ready.
     Failed,
 }
@@ -51,6 +58,15 @@ pub struct Failure {
     pub last: Moment,
 }
 
+/// Runs of a version that ended in order and soon.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ShortRuns {
+    /// Which one.
+    pub version: Version,
+    /// How many in a row.
+    pub times: u32,
+}
+
 /// What this switch remembers of the versions of one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Record {
@@ -60,6 +76,8 @@ pub struct Record {
     pub accepted: Option<Version>,
     /// Versions that failed, the oldest first.
     pub failures: Vec<Failure>,
+    /// Those of the version that ended last.
+    pub short_runs: Option<ShortRuns>,
     /// Who ran it, as people were last told: what changed while nobody was there to tell it is told later.
     pub told_owner: Option<CurrentOwner>,
 }
@@ -128,10 +146,16 @@ impl Record {
 
     /// A pod of this version has left.
     pub fn left(&mut self, version: &Version, cause: Cause, now: Moment) {
-        if cause == Cause::Absent {
+        let short_runs = match cause {
+            Cause::EndedSoon => self.short_runs(version).saturating_add(1),
+            Cause::Absent => 0,
+            Cause::Failed => self.short_runs(version),
+        };
+        self.short_runs = (short_runs > 0).then(|| ShortRuns { version: version.clone(), times: short_runs });
+        if cause == Cause::Absent || (cause == Cause::EndedSoon && short_runs <= SHORT_RUNS) {
             return;
         }
-        let times = self.failure(version).map_or(0, |failure| failure.times) + 1;
+        let times = self.failure(version).map_or(0, |failure| failure.times).saturating_add(1);
         self.forget(version);
         // An acceptance is for one try: a version that fails again must not come back for ever on an old word.
         self.accepted.take_if(|accepted| accepted.same_as(version));
@@ -148,12 +172,17 @@ impl Record {
     /// This version has run for as long as it takes to be called good.
     pub fn ran_well(&mut self, version: &Version) {
         self.forget(version);
+        self.short_runs = None;
         self.last_ran = Some(version.clone());
     }
 
     /// The operator lets this version in.
     pub fn accept(&mut self, version: &Version) {
         self.accepted = Some(version.clone());
+    }
+
+    fn short_runs(&self, version: &Version) -> u32 {
+        self.short_runs.as_ref().filter(|runs| runs.version.same_as(version)).map_or(0, |runs| runs.times)
     }
 
     fn failure(&self, version: &Version) -> Option<&Failure> {
@@ -191,6 +220,29 @@ mod tests {
     fn a_version_that_was_merely_absent_is_let_back_at_once() {
         let mut record = Record::default();
         record.left(&version("2"), Cause::Absent, at(100));
+        assert_eq!(verdict(&record, "2", KubeUpdate::Auto, 100), Verdict::Welcome);
+    }
+
+    /// DESIGN.md promise 2: a pod that crash-loops has failed; many a payload ends with 0 when a part of it dies.
+    #[test]
+    fn a_version_whose_pods_end_in_order_again_and_again_has_failed() {
+        let mut record = Record::default();
+        let mut ends = |cause| {
+            record.left(&version("2"), cause, at(100));
+            verdict(&record, "2", KubeUpdate::Auto, 100)
+        };
+        for _ in 0..SHORT_RUNS {
+            assert_eq!(ends(Cause::EndedSoon), Verdict::Welcome, "it may have been taken away");
+        }
+        assert_eq!(ends(Cause::Absent), Verdict::Welcome, "it ran for long in between");
+        for _ in 0..SHORT_RUNS {
+            assert_eq!(ends(Cause::EndedSoon), Verdict::Welcome, "and begins anew");
+        }
+        assert!(matches!(ends(Cause::EndedSoon), Verdict::TooSoon(_)));
+        ends(Cause::EndedSoon);
+        assert_eq!(ends(Cause::EndedSoon), Verdict::Blocked, "each more counts");
+        record.ran_well(&version("2"));
+        record.left(&version("2"), Cause::EndedSoon, at(100));
         assert_eq!(verdict(&record, "2", KubeUpdate::Auto, 100), Verdict::Welcome);
     }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner,
+    Cause, ContainerId, Copy, CurrentOwner, Knobs, Local, OnlyIf, Reason, RemoteState, RowChange, SetOwner,
     SystemState, Version, View, ended, stop::untouched,
 };
 
@@ -93,6 +93,17 @@ pub fn versions(view: &View, copy: &Copy, version: &Version) -> RowChange {
 /// acts and ends this very wait.
 pub fn why_ended(view: &View) -> Reason {
     if goes_down(view) { Reason::UnitStopped } else { Reason::ContainerEnded }
+}
+
+/// What the end of a pod's run says of its version, after a run of so long. A pod that ended with its unit was told to,
+/// whatever its exit code says: payloads know many ways to end on SIGTERM.
+pub fn cause_of_end(view: &View, in_order: bool, ran: Duration, knobs: &Knobs) -> Cause {
+    match why_ended(view) {
+        Reason::UnitStopped => Cause::Absent,
+        _ if !in_order => Cause::Failed,
+        _ if ran < knobs.tag_latest => Cause::EndedSoon,
+        _ => Cause::Absent,
+    }
 }
 
 /// Nobody runs and Kubernetes is wanted: the hand-shake, or the way home.
@@ -315,6 +326,12 @@ mod tests {
         stopped.row.system_state = Some(SystemState::Down);
         assert_eq!(why_ended(&crashed), Reason::ContainerEnded);
         assert_eq!(why_ended(&stopped), Reason::UnitStopped);
+        let well = Knobs::default().tag_latest;
+        let cause = |view, in_order, ran| cause_of_end(view, in_order, ran, &Knobs::default());
+        assert_eq!(cause(&stopped, false, Duration::ZERO), Cause::Absent, "it was told to end");
+        assert_eq!(cause(&crashed, false, well), Cause::Failed);
+        assert_eq!(cause(&crashed, true, Duration::ZERO), Cause::EndedSoon);
+        assert_eq!(cause(&crashed, true, well), Cause::Absent);
         let knobs = Knobs::default();
         assert!(matches!(wait(&stopped, Duration::ZERO, &knobs), Waiting::Over(_, Reason::UnitStopped)));
     }

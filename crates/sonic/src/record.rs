@@ -16,7 +16,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use switchyard_core::{
-    CurrentOwner, Failure, FeatureName, Instance, Moment, NameError, Record, Version, Words, resolve,
+    CurrentOwner, Failure, FeatureName, Instance, Moment, NameError, Record, ShortRuns, Version, Words,
+    resolve,
 };
 use tracing::warn;
 
@@ -183,7 +184,15 @@ struct Stored {
     #[serde(default)]
     failures: Vec<StoredFailure>,
     #[serde(default)]
+    short_runs: Option<StoredRuns>,
+    #[serde(default)]
     told_owner: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRuns {
+    version: String,
+    times: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -196,13 +205,16 @@ struct StoredFailure {
 
 impl From<&Record> for Stored {
     fn from(record: &Record) -> Self {
-        let Record { last_ran, accepted, failures, told_owner } = record;
+        let Record { last_ran, accepted, failures, short_runs, told_owner } = record;
         let text = |version: &Option<Version>| version.as_ref().map(Version::to_string);
         Self {
             format: FORMAT,
             last_ran: text(last_ran),
             accepted: text(accepted),
             failures: failures.iter().map(StoredFailure::from).collect(),
+            short_runs: short_runs
+                .as_ref()
+                .map(|runs| StoredRuns { version: runs.version.to_string(), times: runs.times }),
             told_owner: told_owner.as_ref().map(CurrentOwner::to_string),
         }
     }
@@ -222,9 +234,16 @@ impl Stored {
             last_ran: version(self.last_ran)?,
             accepted: version(self.accepted)?,
             failures: self.failures.into_iter().map(StoredFailure::failure).collect::<Result<_, _>>()?,
+            short_runs: self.short_runs.map(StoredRuns::runs).transpose()?,
             // A word that means nobody costs one line of news, and not all that is known of versions.
             told_owner: self.told_owner.and_then(|word| CurrentOwner::from_word(&word)),
         })
+    }
+}
+
+impl StoredRuns {
+    fn runs(self) -> Result<ShortRuns, NameError> {
+        Ok(ShortRuns { version: Version::parse(&self.version)?, times: self.times })
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn image(chance: &mut Chance, number: u64, sonic: bool) -> Image {
         2 => Health::CrashesEarly,
         3..=4 => Health::NeverReady,
         5 => Health::NoImage,
+        6 => Health::Leaves,
         _ => Health::Good,
     };
     let gate = if sonic && chance.percent(70) { Gate::Sonic } else { Gate::Ours };

@@ -58,10 +58,10 @@ async fn local_main(sim: Sim, at: usize, number: u64) {
         Gate::Ours => records(&sim, at, number, &image.version).await,
         Gate::Sonic => sonic_records(&sim, at, &image.version).await,
     }
-    if image.health == Health::Crashes {
+    if matches!(image.health, Health::Crashes | Health::Leaves) {
         let soon = sim.with(|state| state.chance.ms(200, 3000));
         sim.sleep(soon).await;
-        sim.with(|state| state.end_container(number, false));
+        sim.with(|state| state.end_container(number, image.health == Health::Leaves));
     }
 }
 
@@ -116,11 +116,11 @@ pub(crate) async fn pod_main(sim: Sim, at: usize, number: u64) {
     let soon = sim.with(|state| state.chance.ms(200, 8000));
     sim.sleep(soon).await;
     match image.health {
-        Health::Crashes => {
+        Health::Crashes | Health::Leaves => {
             if sim.with(|state| state.all[at].leaves) {
                 record_leave(&sim, at, number).await;
             }
-            sim.with(|state| state.end_container(number, false));
+            sim.with(|state| state.end_container(number, image.health == Health::Leaves));
         }
         Health::Good => sim.with(|state| {
             if let Some(container) = state.containers.get_mut(&number) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use switchyard_agent::Trouble;
 use switchyard_core::{
-    Cause, Copy, Idle, Local, OnlyIf, Plan, Pod, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version,
-    View, Waiting, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait, why_ended,
+    Copy, Idle, Local, OnlyIf, Plan, Pod, Refusal, RowChange, SetOwner, Side, Step, Verdict, Version, View,
+    Waiting, cause_of_end, ended, is_planned_end, kill, may_hold_track, start, stop, versions, wait,
+    why_ended,
 };
 
 use crate::engine;
@@ -173,7 +174,7 @@ pub(crate) async fn wait_main(sim: &Sim, at: usize) {
             return watch(sim, at, copy, repair).await;
         }
         if let Some((number, version)) = let_in.take_if(|(number, _)| ended_already(sim, *number)) {
-            remember_end(sim, at, &view, number, &version);
+            remember_end(sim, at, &view, number, &version, Duration::ZERO);
             continue;
         }
         match next {
@@ -216,13 +217,13 @@ fn running(sim: &Sim, at: usize, copy: &Copy) -> Option<(u64, Version)> {
     sim.with(|state| Some((number, state.containers.get(&number)?.image.version.clone())))
 }
 
-fn remember_end(sim: &Sim, at: usize, view: &View, number: u64, version: &Version) {
+fn remember_end(sim: &Sim, at: usize, view: &View, number: u64, version: &Version, ran: Duration) {
     if view.wanted() == switchyard_core::SetOwner::Local {
         return;
     }
     sim.with(|state| {
         let in_order = state.ends.get(&number).copied().unwrap_or(true);
-        let cause = if in_order { Cause::Absent } else { Cause::Failed };
+        let cause = cause_of_end(view, in_order, ran, &state.knobs);
         let now = state.now_moment();
         state.all[at].record.left(version, cause, now);
     });
@@ -231,7 +232,7 @@ fn remember_end(sim: &Sim, at: usize, view: &View, number: u64, version: &Versio
 async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
     let knobs = sim.with(|state| state.knobs.clone());
     let Some(watched) = number(sim, at, &copy) else {
-        record_end(sim, at, &copy, 0, None).await;
+        record_end(sim, at, &copy, 0, None, Duration::ZERO).await;
         return;
     };
     let version = sim.with(|state| state.containers.get(&watched).map(|c| c.image.version.clone()));
@@ -245,6 +246,7 @@ async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
     if matches!(copy, Copy::Pod(_)) {
         sim.with(|state| state.forgive_starts(at));
     }
+    let begun = sim.now();
     loop {
         let seen = sim.seen(Channel::Instance(at));
         let (runs, up) = sim.with(|state| (state.containers.contains_key(&watched), state.engine_up));
@@ -260,7 +262,8 @@ async fn watch(sim: &Sim, at: usize, copy: Copy, repair: Option<RowChange>) {
         }
         sim.change(Channel::Instance(at), seen, sim.now() + knobs.safety_check).await;
     }
-    record_end(sim, at, &copy, watched, version).await;
+    let ran = sim.now().saturating_sub(begun);
+    record_end(sim, at, &copy, watched, version, ran).await;
 }
 
 /// True if the run is over although the copy runs on.
@@ -304,10 +307,17 @@ async fn record_version(sim: &Sim, at: usize, copy: &Copy, watched: u64) -> bool
     }
 }
 
-async fn record_end(sim: &Sim, at: usize, copy: &Copy, watched: u64, version: Option<Version>) {
+async fn record_end(
+    sim: &Sim,
+    at: usize,
+    copy: &Copy,
+    watched: u64,
+    version: Option<Version>,
+    ran: Duration,
+) {
     let Ok(view) = view(sim, at).await else { return };
     if let (Copy::Pod(_), Some(version)) = (copy, version) {
-        remember_end(sim, at, &view, watched, &version);
+        remember_end(sim, at, &view, watched, &version, ran);
     }
     let why = why_ended(&view);
     sim.with(|state| state.tell_story(|| format!("instance {at}: its copy is over: {why:?}")));

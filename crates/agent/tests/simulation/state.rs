@@ -20,6 +20,8 @@ pub(crate) enum Health {
     Good,
     /// Ends badly moments after its payload began.
     Crashes,
+    /// Ends in order moments after its payload began.
+    Leaves,
     /// Ends badly before it asks.
     CrashesEarly,
     /// Runs and never gets ready.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use switchyard_core::{
-    Cause, ContainerId, Copy, Idle, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting,
+    ContainerId, Copy, Idle, Instance, Knobs, Local, Reason, RowChange, Version, View, Waiting, cause_of_end,
     ended as ended_row, is_planned_end, versions, wait, why_ended,
 };
 use switchyard_engine::{Container, Ended, EngineError};
@@ -34,7 +34,7 @@ pub(super) async fn main(name: &str) -> Result<ExitCode, CliError> {
     let (mut host, target) = Host::for_name(name, crate::KUBERNETES)?;
     match target {
         Target::Feature(instance) => {
-            let knobs = host.knobs()?;
+            let knobs = host.knobs_and_tell();
             let events = Events { changes: host.switch.changes(&instance).await.ok() };
             Watcher { host, instance, knobs, events }.run().await
         }
@@ -132,16 +132,25 @@ impl Watcher {
         let Some(id) = let_in else { return Ok(false) };
         match self.host.engine.container(id.as_str()).await? {
             Some(container) if container.running => return Ok(false),
-            Some(Container { exit_code: Some(code), version: Some(version), .. }) => {
-                self.remember_end(view, &version, Ended { code });
+            Some(container @ Container { exit_code: Some(code), .. }) => {
+                if let Some(version) = &container.version {
+                    let in_order = Ended { code }.in_order() && !container.out_of_memory;
+                    self.remember_end(view, version, in_order, Duration::ZERO);
+                }
             }
             Some(_) | None => {}
         }
         Ok(true)
     }
 
-    fn remember_end(&self, view: &View, version: &Version, ended: Ended) {
-        let cause = if ended.in_order() { Cause::Absent } else { Cause::Failed };
+    /// The kernel kills with the same signal as we do.
+    async fn ran_out_of_memory(&mut self, id: &ContainerId) -> bool {
+        let found = self.host.engine.container(id.as_str()).await;
+        found.ok().flatten().is_some_and(|container| container.out_of_memory)
+    }
+
+    fn remember_end(&self, view: &View, version: &Version, in_order: bool, ran: Duration) {
+        let cause = cause_of_end(view, in_order, ran, &self.knobs);
         self.host.remember(view, |record, now| record.left(version, cause, now));
     }
 
@@ -166,6 +175,7 @@ impl Watcher {
             forgive_starts(&self.instance).await;
         }
         debug!(feature = %self.instance, container = %id, "watching until it ends");
+        let begun = boottime();
         let ended = loop {
             tokio::select! {
                 ended = self.host.engine.wait_end(&id) => match ended {
@@ -181,7 +191,8 @@ impl Watcher {
                 },
             }
         };
-        self.record_end(&copy, ended, version).await;
+        let ran = boottime().saturating_sub(begun);
+        self.record_end(&copy, ended, version, ran).await;
         Ok(code(ended))
     }
 
@@ -235,11 +246,12 @@ impl Watcher {
 
     /// The row after the end, whatever systemd and the control script do next, and what is known against the version
     /// now. Failing is no reason to hold up the restart.
-    async fn record_end(&mut self, copy: &Copy, ended: Ended, version: Option<Version>) {
+    async fn record_end(&mut self, copy: &Copy, ended: Ended, version: Option<Version>, ran: Duration) {
         let recorded = match self.host.view(&self.instance).await {
             Ok(view) => {
-                if let (Copy::Pod(_), Some(version)) = (copy, version) {
-                    self.remember_end(&view, &version, ended);
+                if let (Copy::Pod(id), Some(version)) = (copy, version) {
+                    let in_order = ended.in_order() && !self.ran_out_of_memory(id).await;
+                    self.remember_end(&view, &version, in_order, ran);
                 }
                 self.host.record("wait", &view, &ended_row(&view), why_ended(&view)).map(|_| ())
             }

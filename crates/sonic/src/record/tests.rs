@@ -194,9 +194,11 @@ prop_compose! {
         last_ran in prop::option::of(any_version()),
         accepted in prop::option::of(any_version()),
         failures in prop::collection::vec(any_failure(), 0..16),
+        ended in prop::option::of((any_version(), any::<u32>())),
         told_owner in prop::option::of(prop::sample::select(vec![CurrentOwner::Local, CurrentOwner::Kube])),
     ) -> Record {
-        Record { last_ran, accepted, failures, told_owner }
+        let short_runs = ended.map(|(version, times)| ShortRuns { version, times });
+        Record { last_ran, accepted, failures, short_runs, told_owner }
     }
 }
 

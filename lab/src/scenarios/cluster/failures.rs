@@ -37,6 +37,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "a pod that ends in order again and again has failed, and the local image is back",
+        switch: SwitchKind::InCluster,
+        long: true,
+        run: |switch| as_member(switch, |member| in_both_tiers(member, ends_in_order)),
+    },
+    Scenario {
+        name: "a pod that ends with an error when its unit is restarted has not failed, and comes again",
+        switch: SwitchKind::InCluster,
+        long: false,
+        run: |switch| as_member(switch, restarted),
+    },
+    Scenario {
         // BI#15223.
         name: "a pod that starts and never gets ready has failed, and the local image is back",
         switch: SwitchKind::InCluster,
@@ -148,6 +160,50 @@ fn crash(feature: &str) -> Vec<&str> {
         ],
         _ => vec!["/usr/bin/switchyard", "gate", feature, "--", "sh", "-c", "exit 3"],
     }
+}
+
+/// The same, and ends without a complaint.
+fn leave(feature: &str) -> Vec<&str> {
+    match feature {
+        "snmp" => vec![
+            "sh",
+            "-c",
+            "/usr/share/sonic/scripts/container_startup.py -f snmp -o kube -v $IMAGE_VERSION; exit 0",
+        ],
+        _ => vec!["/usr/bin/switchyard", "gate", feature, "--", "true"],
+    }
+}
+
+fn ends_in_order(member: &Member<'_>, feature: &str) -> Result<()> {
+    member.deliver(&Delivery { command: Some(leave(feature)), ..Delivery::of(feature, NEWER) })?;
+    member.owner(feature, "kube")?;
+    // The kubelet starts it at once, then after ten seconds, twenty, forty; the local image bridges in between.
+    let kept_out = || Ok(member.explain(feature, "")?.contains(FAILED_LATELY));
+    member.switch.wait_until("its version has failed", SOON * 4, kept_out)?;
+    member.is_run_locally(feature, LOCAL)?;
+    member.tell_gap(feature, "in the worst of the tries of a version that ends in order")
+}
+
+/// Serves as it should, and knows one answer to SIGTERM.
+const COMPLAINS: &str = "/usr/bin/lab-payload run telemetry & payload=$!; trap 'kill $payload; wait $payload; exit 1' TERM; wait $payload";
+
+fn restarted(member: &Member<'_>) -> Result<()> {
+    let feature = "telemetry";
+    let command = vec!["/usr/bin/switchyard", "gate", feature, "--", "sh", "-c", COMPLAINS];
+    member.deliver(&Delivery { command: Some(command), ..Delivery::of(feature, NEWER) })?;
+    member.owner(feature, "kube")?;
+    member.is_run_by_pod(feature, NEWER)?;
+    for _ in 0..2 {
+        let before = member.runs(feature)?;
+        member.switch.ok(&format!("system service restart {feature}"))?;
+        member.switch.wait_until("it began anew", SOON, || Ok(member.runs(feature)? != before))?;
+        member.is_run_by_pod(feature, NEWER)?;
+    }
+    let code = "docker ps --all --filter status=exited --filter name=_telemetry- --format '{{.Status}}' | grep -c '(1)'";
+    member.switch.ok(code).context("it did not complain")?;
+    let failures = member.switch.ok("jq '.failures | length' /host/switchyard/versions/telemetry.json")?;
+    ensure!(failures == "0", "{failures} failures are held against it");
+    member.tell_gap(feature, "while a pod that ends with an error was restarted")
 }
 
 fn crashes_at_once(member: &Member<'_>, feature: &str) -> Result<()> {
