@@ -191,12 +191,17 @@ pub(crate) enum ServerVerb {
     /// Whether it is not to be joined although it is configured
     #[command(
         after_help = "Examples:\n  switchyard config kubernetes server disable on     leave it, and stay away\n  \
-        switchyard config kubernetes server disable off    join it"
+        switchyard config kubernetes server disable off    join it\n\n\
+        A member's on is refused like config kubernetes reset while a feature is enabled that nobody could run here: it \
+        would stop. --force leaves all the same."
     )]
     Disable {
         /// Whether it is not to be joined
         #[arg(value_parser = ["on", "off"])]
         disable: String,
+        /// Leave although features stop for it
+        #[arg(long)]
+        force: bool,
     },
     /// Keep the token with which this switch joins; it is asked for at the terminal
     #[command(after_help = "\

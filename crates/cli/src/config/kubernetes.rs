@@ -32,7 +32,12 @@ fn server(verb: &ServerVerb) -> Result<(), Stop> {
             set("port", &parse_port(port).map_err(|error| Stop::refused(&error))?.to_string())
         }
         ServerVerb::Insecure { insecure } => set("insecure", python(insecure)),
-        ServerVerb::Disable { disable } => set("disable", python(disable)),
+        ServerVerb::Disable { disable, force } => {
+            if disable == "on" {
+                membership::check_disable(*force)?;
+            }
+            set("disable", python(disable))
+        }
         ServerVerb::Token(source) => set_token(source),
         ServerVerb::ClientCertificate(source) => set_certificate(source),
         ServerVerb::CaPin { pin } => set_pin(pin),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use switchyard_agent::node_files;
+use switchyard_cluster::NodeFiles;
 use switchyard_core::{Instance, Scope, instances_of};
 use switchyard_engine::{Engine, SOCKET};
 use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names, load_knobs};
@@ -33,26 +34,43 @@ pub(super) fn join(timeout: u32) -> Result<(), Stop> {
 
 pub(super) fn reset(force: bool, timeout: u32) -> Result<(), Stop> {
     let mut switch = Switch::open(Paths::from_env())?;
-    let homeless = block_on(homeless(&mut switch))?;
-    if !homeless.is_empty() {
-        let names = homeless.join(", ");
-        if !force {
-            return Err(Stop::refused(&format!(
-                "Only Kubernetes can run {names}, which would stop; disable them first, or leave with --force"
-            )));
-        }
-        tell(&format!("with no image here that may run, these stop: {names}"));
-    }
+    check_leave(&mut switch, force)?;
     set("disable", "True")?;
     switch.announce_server()?;
     // The row is empty after a boot, until the agent has looked at the files.
-    let files = node_files(load_knobs(&switch.paths().etc_sonic)?.node_program);
+    let files = files_of(&switch)?;
     let has_left = move |status: &ServerStatus| {
         // A kubelet that runs static pods is set up by us, and belongs to nobody.
         let none = files.joined_to().is_none() && (!files.are_ours() || files.has_static_pods());
         status.ip.is_none() && none
     };
     wait_for(&mut switch, timeout, "the switch has not left", has_left)
+}
+
+/// A member that is to stay away from its server leaves it, as by `reset`; another switch only writes that down.
+pub(super) fn check_disable(force: bool) -> Result<(), Stop> {
+    let mut switch = Switch::open(Paths::from_env())?;
+    if files_of(&switch)?.joined_to().is_some() { check_leave(&mut switch, force) } else { Ok(()) }
+}
+
+fn files_of(switch: &Switch) -> Result<NodeFiles, CliError> {
+    Ok(node_files(load_knobs(&switch.paths().etc_sonic)?.node_program))
+}
+
+/// Refuses to leave while features would stop for it; forced, it only names them.
+fn check_leave(switch: &mut Switch, force: bool) -> Result<(), Stop> {
+    let homeless = block_on(homeless(switch))?;
+    if homeless.is_empty() {
+        return Ok(());
+    }
+    let names = homeless.join(", ");
+    if !force {
+        return Err(Stop::refused(&format!(
+            "Only Kubernetes can run {names}, which would stop; disable them first, or leave with --force"
+        )));
+    }
+    tell(&format!("with no image here that may run, these stop: {names}"));
+    Ok(())
 }
 
 /// The features that would stop with the membership.

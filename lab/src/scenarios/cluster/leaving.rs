@@ -101,10 +101,11 @@ fn refused_unless_forced(member: &Member<'_>) -> Result<()> {
     switch.ok("sonic-db-cli CONFIG_DB HSET 'FEATURE|kubeonly' state enabled set_owner kube > /dev/null
         switchyard config feature fallback snmp off")?;
     member.move_to_kube("snmp", NEWER)?;
-    let output = member.reset("")?;
-    ensure!(!output.success(), "it left although features stop");
-    for words in ["kubeonly", "snmp", "--force"] {
-        ensure!(output.stderr.contains(words), "the refusal should name {words}: {}", output.stderr);
+    for output in [member.reset("")?, switch.sh("switchyard config kubernetes server disable on")?] {
+        ensure!(!output.success(), "it left although features stop");
+        for words in ["kubeonly", "snmp", "--force"] {
+            ensure!(output.stderr.contains(words), "the refusal should name {words}: {}", output.stderr);
+        }
     }
     ensure!(member.connected()?, "it left although it refused to");
     member.is_run_by_pod("snmp", NEWER)?;
