@@ -75,8 +75,14 @@ impl Engine {
             words.push_str(&line.to_string());
             words.push(' ');
         }
-        Ok(words.split_whitespace().collect::<Vec<_>>().join(" "))
+        Ok(one_line(&words))
     }
+}
+
+/// It is printed, and a container must not be able to move the cursor with it.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect());
+    words.collect::<Vec<String>>().join(" ")
 }
 
 /// What is empty is left to the image.
@@ -211,6 +217,14 @@ mod tests {
         assert_eq!(host.network_mode.as_deref(), Some("host"));
         assert_eq!((host.memory, host.memory_swap), (Some(64 << 20), Some(64 << 20)));
         assert_eq!(host.restart_policy, None, "systemd restarts it");
+    }
+
+    #[test]
+    fn what_a_container_said_last_is_one_line_that_moves_no_cursor() {
+        assert_eq!(
+            one_line("no\tport \u{1b}[2J\u{1b}]0;x\u{7}\r\n\u{9b}1A ended \n"),
+            "no port [2J]0;x 1A ended"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What `tpcm` prints of what was done and of what is there.
 
+use switchyard_core::FeatureName;
 use switchyard_core::tpc::{Limits, human};
 use switchyard_tpc::ops::{Details, Pruned, Recovered, Report, Said, State, Summary, Usage, Verified};
 
@@ -108,7 +109,7 @@ pub(super) fn details(details: &Details, format: Output) {
     optional("digest", details.digest.as_deref());
     optional("container", details.container.as_deref());
     field("arguments", if details.args.is_empty() { "none" } else { &details.args });
-    let after = if details.after.is_empty() { "docker alone".to_owned() } else { details.after.join(", ") };
+    let after = if details.after.is_empty() { "docker alone".to_owned() } else { names(&details.after) };
     field("starts after", &after);
     let shared = if details.shared { ", and /tpc_shared" } else { "" };
     field("volume", &format!("{} as /tpc{shared}", details.volume));
@@ -135,6 +136,10 @@ pub(super) fn details(details: &Details, format: Output) {
             output.lines().for_each(|said| line(&format!("        {said}")));
         }
     }
+}
+
+fn names(features: &[FeatureName]) -> String {
+    features.iter().map(FeatureName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn limits(limits: Limits, usage: &Usage) {

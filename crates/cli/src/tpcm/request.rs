@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use switchyard_core::FeatureName;
 use switchyard_core::tpc::{Protocol, Secret, Source, SshOptions};
 use switchyard_tpc::fetch::{self, Sha256};
 use switchyard_tpc::ops::{Options, SourceRequest};
@@ -80,10 +81,15 @@ pub(super) fn with_secret(mut request: SourceRequest, from: &From) -> Result<Sou
 
 /// How the container is made. What was not typed is not said.
 pub(super) fn options(make: &Make) -> Result<Options, CliError> {
+    let feature = |name: &String| {
+        FeatureName::parse(name)
+            .map_err(|error| CliError::Usage(format!("--after: {error}; give it once for each feature")))
+    };
+    let after = make.after.iter().map(feature).collect::<Result<Vec<_>, _>>()?;
     Ok(Options {
         args: make.args.clone(),
         limits: super::asked(&make.limits)?,
-        after: (!make.after.is_empty()).then(|| make.after.clone()),
+        after: (!after.is_empty()).then_some(after),
         shared: make.no_shared.then_some(false),
     })
 }
@@ -109,6 +115,22 @@ mod tests {
         assert!(text.contains("./src") && text.contains("docker.io/library/src"), "{text}");
         parsed("tpcm install monitor ./src").unwrap();
         parsed("tpcm install monitor docker.io/library/src").unwrap();
+    }
+
+    #[test]
+    fn what_a_container_starts_after_are_features_and_nothing_else() {
+        let options = |after: &str| {
+            let line = ["tpcm", "install", "monitor", "http://host/i", "--after", "swss", "--after", after];
+            let TpcmVerb::Install(install) = Tpcm::try_parse_from(line).unwrap().verb else { panic!() };
+            options(&install.make)
+        };
+        for bad in ["snmp.service", "snmp,bgp", "snmp bgp", "", "snmp\nExecStartPre=/bin/sh"] {
+            let error = options(bad).unwrap_err();
+            let CliError::Usage(text) = &error else { panic!("{bad:?}: {error}") };
+            assert!(text.starts_with("--after: feature name") && !text.contains('\n'), "{text}");
+        }
+        let after = options("snmp").unwrap().after.unwrap();
+        assert_eq!(after.iter().map(FeatureName::as_str).collect::<Vec<_>>(), ["swss", "snmp"]);
     }
 
     #[test]

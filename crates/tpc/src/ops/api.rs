@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use switchyard_core::ImageId;
 use switchyard_core::tpc::{Asked, Limits, Operation, Source, Step, TpcName};
+use switchyard_core::{FeatureName, ImageId};
 
 use super::record::Happened;
 use crate::fetch::{Login, Sha256, known_hosts};
@@ -54,7 +54,7 @@ pub struct Options {
     /// Limits.
     pub limits: Asked,
     /// Features that are to be started before it.
-    pub after: Option<Vec<String>>,
+    pub after: Option<Vec<FeatureName>>,
     /// Whether `/tpc_shared` is mounted.
     pub shared: Option<bool>,
 }
@@ -151,7 +151,7 @@ pub struct Details {
     /// The text of `--args`.
     pub args: String,
     /// The features that start before it.
-    pub after: Vec<String>,
+    pub after: Vec<FeatureName>,
     /// Whether `/tpc_shared` is mounted.
     pub shared: bool,
     /// The container.

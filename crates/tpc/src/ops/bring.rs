@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use switchyard_core::tpc::Reference;
 use switchyard_core::tpc::{Limits, Operation, Source};
-use switchyard_core::{ImageId, ImageName};
+use switchyard_core::{FeatureName, ImageId, ImageName};
 use switchyard_engine::{RegistryLogin, docker_config};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -37,7 +37,7 @@ pub(super) struct Draft<'a> {
     pub(super) source: &'a SourceRequest,
     pub(super) args: String,
     pub(super) limits: Limits,
-    pub(super) after: Vec<String>,
+    pub(super) after: Vec<FeatureName>,
     pub(super) shared: bool,
 }
 

@@ -1,9 +1,9 @@
 //! What is remembered of each TPC: one file that is the truth about it, replaced whole, on the partition that outlives
 //! SONiC images.
 
-use serde::{Deserialize, Serialize};
-use switchyard_core::ImageId;
+use serde::{Deserialize, Deserializer, Serialize};
 use switchyard_core::tpc::{Limits, Operation, TpcName};
+use switchyard_core::{FeatureName, ImageId};
 
 use super::OpsError;
 use super::layout::{self, Layout};
@@ -34,8 +34,16 @@ pub(super) struct Release {
     pub(super) args: String,
     pub(super) limits: Limits,
     /// Features that start before it.
-    pub(super) after: Vec<String>,
+    #[serde(deserialize_with = "features")]
+    pub(super) after: Vec<FeatureName>,
     pub(super) shared: bool,
+}
+
+/// Earlier versions wrote down whatever `--after` said, and who made the archive of an import could too. What is no
+/// feature's name goes into no unit; it has never put anything in order.
+fn features<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<FeatureName>, D::Error> {
+    let texts = Vec::<String>::deserialize(reader)?;
+    Ok(texts.iter().filter_map(|text| FeatureName::parse(text).ok()).collect())
 }
 
 impl Release {
@@ -170,5 +178,19 @@ impl Record {
         images.sort();
         images.dedup();
         images
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_loads_whatever_it_says_it_starts_after_and_only_features_get_into_a_unit() {
+        #[derive(Deserialize)]
+        struct After(#[serde(deserialize_with = "features")] Vec<FeatureName>);
+        let text = r#"["swss", "snmp.service", "a,b", "x\nExecStartPre=/bin/sh", "", "bgp"]"#;
+        let After(after) = serde_json::from_str(text).unwrap();
+        assert_eq!(after.iter().map(FeatureName::as_str).collect::<Vec<_>>(), ["swss", "bgp"]);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use switchyard_core::FeatureName;
 use switchyard_core::tpc::TpcName;
 
 /// The exit code of a run that systemd is not to repeat: its limits, those of all, or a link that it planted forbid it.
@@ -25,7 +26,7 @@ pub(super) fn is_ours(text: &str) -> bool {
 }
 
 /// The whole unit file.
-pub(super) fn render(name: &TpcName, after: &[String], stop: Duration, binary: &Path) -> String {
+pub(super) fn render(name: &TpcName, after: &[FeatureName], stop: Duration, binary: &Path) -> String {
     let binary = binary.display();
     let mut features = String::new();
     for feature in after {
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn a_unit_starts_after_the_engine_the_restore_and_the_features_it_names() {
         let name = TpcName::parse("web").unwrap();
-        let after = ["swss".to_owned(), "bgp".to_owned()];
+        let after = ["swss", "bgp"].map(|feature| FeatureName::parse(feature).unwrap());
         let text = render(&name, &after, Duration::from_mins(1), Path::new("/usr/bin/tpcm"));
         assert!(is_ours(&text) && !is_ours("[Unit]\nDescription=web"));
         for line in [

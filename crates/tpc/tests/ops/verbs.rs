@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use switchyard_core::FeatureName;
 use switchyard_core::tpc::{Asked, TpcName};
 use switchyard_tpc::fetch::Progress;
 use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, Report, State, UpgradeRequest};
@@ -612,7 +613,7 @@ async fn a_new_version_that_fills_the_disk_leaves_the_old_one_running() {
     let fills = "/bin/busybox dd if=/dev/zero of=/tpc/big bs=64k; exit 3";
     let fills = Image { version: "fills", main: fills, ..TWO };
     // Once with the same unit, and once with another one.
-    for after in [None, Some(vec!["bgp".to_owned()])] {
+    for after in [None, Some(vec![FeatureName::parse("bgp").unwrap()])] {
         let request = UpgradeRequest {
             name: site.name.clone(),
             source: site.source(&fills),
