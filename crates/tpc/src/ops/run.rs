@@ -35,7 +35,7 @@ impl<S: Services> Tpcm<S> {
     /// Starts a TPC, tells systemd so, and waits for its end, whose exit code it returns. Takes no lock: whoever holds it
     /// waits for this. That it has ended is told by [`Tpcm::stop`], which the unit runs after this.
     pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
-        let record = self.record_to_run(name)?;
+        let record = self.record_to_run(name).await?;
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
         let made = self.engine.made(name.as_str()).await?;
@@ -78,15 +78,16 @@ impl<S: Services> Tpcm<S> {
                     return Ok(exit_code(code));
                 }
                 _ = terminated.recv() => {
-                    let now = self.record_to_run(name).unwrap_or(record);
+                    // Before that it is asked for nothing.
                     if self.docker_runs().await {
+                        let now = self.record_to_run(name).await.unwrap_or(record);
                         self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
                     }
                     return Ok(0);
                 }
                 _ = measure.tick() => {
                     // The limits may have been changed meanwhile.
-                    let Some(now) = Record::load(&self.layout, name)? else { continue };
+                    let Ok(now) = self.record_to_run(name).await else { continue };
                     if let Some(why) = self.over_its_disk(&now).await {
                         self.engine.stop(name.as_str(), Some(stop_time(&now.current))).await?;
                         self.ended(name, format!("stopped: {why}"), true);
@@ -103,8 +104,12 @@ impl<S: Services> Tpcm<S> {
         }
     }
 
-    /// Whether its limits still fit under the cap.
+    /// Whether its limits still fit under the cap. One that an operation has found running, and starts again because that
+    /// failed, is as those that run go on under a cap that was lowered.
     async fn may_start(&mut self, own: &Record) -> Result<(), OpsError> {
+        if self.goes_on(&own.name).await? {
+            return Ok(());
+        }
         let mut others = Vec::new();
         for record in Record::load_all(&self.layout)?.into_iter().filter(|record| record.enabled) {
             let container = self.engine.container(record.name.as_str()).await?;
@@ -114,13 +119,22 @@ impl<S: Services> Tpcm<S> {
         Ok(admit_start(&self.machine()?, &self.defaults.cap, &others, &own)?)
     }
 
-    /// The record; of a TPC that is just being installed the one to be, since it starts before it counts.
-    fn record_to_run(&self, name: &TpcName) -> Result<Record, OpsError> {
-        if let Some(record) = Record::load(&self.layout, name)? {
-            return Ok(record);
-        }
-        let entry = Entry::load(&self.layout, name)?;
-        entry.and_then(|entry| entry.after).ok_or_else(|| OpsError::NotInstalled(name.clone()))
+    async fn goes_on(&mut self, name: &TpcName) -> Result<bool, OpsError> {
+        let Ok(Some(entry)) = Entry::load(&self.layout, name) else { return Ok(false) };
+        let here = self.engine.container(name.as_str()).await?.map(|found| found.id.to_string());
+        Ok(entry.was_up && here.is_some() && entry.old_container == here)
+    }
+
+    /// The record of the container that has the name now.
+    async fn record_to_run(&mut self, name: &TpcName) -> Result<Record, OpsError> {
+        let record = Record::load(&self.layout, name)?;
+        let entry = match Entry::load(&self.layout, name) {
+            Err(error) if record.is_none() => return Err(error),
+            // Operations on it are stuck then; it runs all the same.
+            entry => entry.ok().flatten(),
+        };
+        let here = self.engine.container(name.as_str()).await?.map(|found| found.id.to_string());
+        chosen(record, entry, here.as_deref()).ok_or_else(|| OpsError::NotInstalled(name.clone()))
     }
 
     /// Stops a TPC's container, whoever started it. While Docker does not run that is left to the unit's next start, which
@@ -130,7 +144,7 @@ impl<S: Services> Tpcm<S> {
             tracing::warn!("{name}: not stopped, since Docker does not run");
             return Ok(());
         }
-        let time = Record::load(&self.layout, name)?.map(|record| stop_time(&record.current));
+        let time = self.record_to_run(name).await.ok().map(|record| stop_time(&record.current));
         let running = self.engine.container(name.as_str()).await?.is_some_and(|found| found.running);
         if running {
             self.engine.stop(name.as_str(), time).await?;
@@ -171,6 +185,17 @@ impl<S: Services> Tpcm<S> {
     }
 }
 
+/// A new version starts before it counts: until then what is recorded is of the container before it, if of any.
+fn chosen(record: Option<Record>, entry: Option<Entry>, here: Option<&str>) -> Option<Record> {
+    let is_here = |record: &Record| here.is_some() && record.container.as_deref() == here;
+    let after = entry.and_then(|entry| entry.after);
+    match record {
+        Some(record) if is_here(&record) => Some(record),
+        Some(record) => Some(after.filter(is_here).unwrap_or(record)),
+        None => after,
+    }
+}
+
 fn reservation(record: &Record, runs: bool) -> Reservation {
     Reservation {
         name: record.name.clone(),
@@ -186,5 +211,51 @@ fn exit_code(code: i64) -> u8 {
         Ok(NOT_AGAIN) => 1,
         Ok(code) => code,
         Err(_) => u8::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use switchyard_core::ImageId;
+    use switchyard_core::tpc::{Asked, Facts, Limits, Operation};
+
+    use super::super::record::Release;
+    use super::*;
+
+    fn record(container: &str, cpu: &str) -> Record {
+        let release = Release {
+            source: "web.tar".to_owned(),
+            digest: None,
+            image: ImageId::parse(&format!("sha256:{}", "a".repeat(64))).unwrap(),
+            saved: None,
+            version: None,
+            args: String::new(),
+            limits: Asked { cpu: Some(cpu.parse().unwrap()), ..Asked::default() }.over(Limits::default()),
+            after: Vec::new(),
+            shared: true,
+        };
+        let mut record = Record::new(TpcName::parse("web").unwrap(), release, "now");
+        record.container = Some(container.to_owned());
+        record
+    }
+
+    #[test]
+    fn a_container_is_run_by_the_limits_of_its_own_version() {
+        let (old, new) = (record("old", "35%"), record("new", "15%"));
+        let began = ("now".to_owned(), "tpcm".to_owned());
+        let mut entry = Entry::new(&old.name, Operation::Upgrade, Facts::default(), Some(old.clone()), began);
+        let run = |record: Option<&Record>, entry: &Entry, here| {
+            chosen(record.cloned(), Some(entry.clone()), here).map(|record| record.current.limits)
+        };
+        assert_eq!(run(Some(&old), &entry, Some("old")), Some(old.current.limits), "none is made yet");
+        entry.after = Some(new.clone());
+        assert_eq!(run(Some(&old), &entry, Some("new")), Some(new.current.limits), "an upgrade starts it");
+        assert_eq!(run(Some(&old), &entry, Some("old")), Some(old.current.limits), "or is undone");
+        assert_eq!(run(Some(&new), &entry, Some("new")), Some(new.current.limits), "it counts");
+        assert_eq!(run(None, &entry, Some("new")), Some(new.current.limits), "it is the first");
+        // Limits that are being changed count when they are recorded.
+        entry.after = Some(record("old", "15%"));
+        assert_eq!(run(Some(&old), &entry, Some("old")), Some(old.current.limits));
+        assert_eq!(chosen(None, None, Some("old")), None);
     }
 }

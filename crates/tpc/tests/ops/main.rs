@@ -14,4 +14,5 @@ mod registry;
 #[path = "../../../engine/tests/docker/registry.rs"]
 mod registry_server;
 mod site;
+mod starts;
 mod verbs;

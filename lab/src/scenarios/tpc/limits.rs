@@ -12,6 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     story("tpcm: case 14, limits processors, memory and disk, and tells what they do", limits),
     story("tpcm: reservations are admitted, or refused with the sums", admission),
     story("tpcm: one that no longer fits under a cap that was lowered is not started", lowered_cap),
+    story("tpcm: a new version starts by its own limits, and the old one again by what it had", new_limits),
     long_story(
         "tpcm: one that writes beyond its disk limit is warned about, and stopped with the reason",
         disk,
@@ -146,6 +147,22 @@ fn lowered_cap(switch: &Switch) -> Result<()> {
         tpcm(switch, "resources story-b --cpu 15% -y")?;
         switch.ok("systemctl start story-b.service")?;
         runs(switch, "story-b", "1")
+    })
+}
+
+fn new_limits(switch: &Switch) -> Result<()> {
+    tell(switch, || {
+        let (one, two) = (make_file(switch, "", "1")?, make_file(switch, "", "2")?);
+        let dies = make_file(switch, "-p 'exit 3'", "3")?;
+        for name in ["story", "story-b"] {
+            tpcm(switch, &format!("install {name} {one} -y --cpu 35%"))?;
+        }
+        switch.write(DEFAULTS, r#"{ "cap": { "cpu": "50%" }, "stays_up": 30 }"#)?;
+        refused(switch, &format!("upgrade story-b {dies} --cpu 15% -y"), code::DOES_NOT_RUN, "story-b")?;
+        runs(switch, "story-b", "1")?;
+        switch.write(DEFAULTS, r#"{ "cap": { "cpu": "50%" }, "stays_up": 2 }"#)?;
+        tpcm(switch, &format!("upgrade story-b {two} --cpu 15% -y"))?;
+        runs(switch, "story-b", "2")
     })
 }
 
