@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use crate::error::CliError;
 use crate::runtime::block_on;
 
+/// Its unit.
+pub(crate) const UNIT: &str = "ctrmgrd.service";
+
 pub(crate) fn main() -> Result<ExitCode, CliError> {
     block_on(async {
         let ran = switchyard_agent::run().await;

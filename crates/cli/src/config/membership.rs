@@ -11,13 +11,11 @@ use switchyard_sonic::{FeatureKeys, Paths, ServerStatus, Switch, image_names, lo
 use tokio::time::{Instant, timeout_at};
 
 use super::kubernetes::set;
+use crate::agent;
 use crate::click::Stop;
 use crate::error::CliError;
 use crate::output::tell;
 use crate::runtime::block_on;
-
-/// The agent's unit.
-const AGENT: &str = "ctrmgrd.service";
 
 pub(super) fn join(timeout: u32) -> Result<(), Stop> {
     let mut switch = Switch::open(Paths::from_env())?;
@@ -129,8 +127,9 @@ fn wait_for(
                 Ok(told_of) => told_of?,
                 Err(_) => {
                     return Err(CliError::TooLate(format!(
-                        "{what} after {} s; it goes on trying; see: show kubernetes status; systemctl status {AGENT}",
-                        timeout.as_secs()
+                        "{what} after {} s; it goes on trying; see: show kubernetes status; systemctl status {}",
+                        timeout.as_secs(),
+                        agent::UNIT
                     )));
                 }
             }

@@ -100,6 +100,11 @@ fn joins_by_itself(member: &Member<'_>) -> Result<()> {
         ensure!(modes == "600", "others may read secrets: {modes}");
         Ok(())
     })?;
+    switch.ok("systemctl stop ctrmgrd")?;
+    let stopped = member.doctor(false, "missing agent ctrmgrd.service is inactive");
+    switch.ok("systemctl start ctrmgrd")?;
+    stopped.and_then(|()| member.doctor(true, "ok agent ctrmgrd.service runs"))?;
+    member.doctor(true, "ok docker answers")?;
     let (kubelet, node) = (member.pid("kubelet")?, member.node(".metadata.uid")?);
     switch.ok("switchyard config kubernetes join --timeout 60")?;
     member.point_home()?;
