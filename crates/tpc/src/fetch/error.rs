@@ -145,9 +145,9 @@ pub enum FetchError {
         found: String,
     },
     /// The file would fill the disk.
-    #[error("there is no space for the download: {} needed, {available} bytes are free for it", needed.map_or("more is".to_owned(), |needed| format!("{needed} bytes are")))]
+    #[error("there is no space for the download and what is made of it: {} needed, {available} bytes are free for it; make room, or see: tpcm prune", needed.map_or("more is".to_owned(), |needed| format!("{needed} bytes are")))]
     NoSpace {
-        /// How much more would have to come, if that is known.
+        /// How much more it would take, if that is known.
         needed: Option<u64>,
         /// How much may come.
         available: u64,

@@ -123,6 +123,8 @@ pub struct Request<'a> {
     pub downloads: &'a Path,
     /// How many bytes may still come, asked again and again while they come.
     pub room: &'a (dyn Fn() -> io::Result<u64> + Send + Sync),
+    /// What is made of the file takes at least so many times its size on the same disk: looked at before it comes.
+    pub times: u64,
     /// What the file must be.
     pub sha256: Option<Sha256>,
     /// The interface that connections are bound to.
@@ -175,7 +177,7 @@ pub async fn fetch(request: &Request<'_>, progress: &mut dyn Progress) -> Result
 }
 
 async fn download(request: &Request<'_>, progress: &mut dyn Progress) -> Result<Fetched, FetchError> {
-    let mut part = Partial::open(request.downloads, request.source, request.room)?;
+    let mut part = Partial::open(request)?;
     let (mut all, mut in_vain, mut delay) = (0, 0, request.patience.backoff);
     loop {
         let before = part.received();

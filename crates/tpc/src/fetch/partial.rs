@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
-use switchyard_core::tpc::Source;
 
-use super::{FetchError, Fetched, Progress, Sha256};
+use super::{FetchError, Fetched, Progress, Request, Sha256};
 
 /// How much is written between two moments at which all of it is on the disk.
 const CHECKPOINT: u64 = 32 << 20;
@@ -49,6 +48,8 @@ pub(super) struct Partial<'a> {
     received: u64,
     hash: Context,
     room: &'a (dyn Fn() -> io::Result<u64> + Send + Sync),
+    /// How many times its size is needed besides.
+    times: u64,
     /// How much may be written before the room is asked for again.
     budget: u64,
     since_checkpoint: u64,
@@ -56,13 +57,10 @@ pub(super) struct Partial<'a> {
 
 impl<'a> Partial<'a> {
     /// Opens what is there of this source, or begins.
-    pub(super) fn open(
-        directory: &Path,
-        source: &Source,
-        room: &'a (dyn Fn() -> io::Result<u64> + Send + Sync),
-    ) -> Result<Self, FetchError> {
+    pub(super) fn open(request: &Request<'a>) -> Result<Self, FetchError> {
+        let (directory, times) = (request.downloads, request.times);
         fs::create_dir_all(directory).map_err(|error| FetchError::file(directory, "made", error))?;
-        let source = source.to_string();
+        let source = request.source.to_string();
         let name = Sha256::of(&digest(&SHA256, source.as_bytes())).to_string();
         let path = directory.join(&name[..32]).with_extension(DATA);
         let note = read_note(&path).filter(|note| note.source == source);
@@ -76,7 +74,8 @@ impl<'a> Partial<'a> {
             .map_err(|error| FetchError::file(&path, "opened", error))?;
         let (hash, len) =
             hashed(&mut file, note.safe).map_err(|error| FetchError::file(&path, "read", error))?;
-        let part = Self { path, file, note, len, received: 0, hash, room, budget: 0, since_checkpoint: 0 };
+        let (room, received, budget, since_checkpoint) = (request.room, 0, 0, 0);
+        let part = Self { path, file, note, len, received, hash, room, times, budget, since_checkpoint };
         part.file.set_len(len).map_err(|error| FetchError::file(&part.path, "cut", error))?;
         Ok(part)
     }
@@ -115,11 +114,14 @@ impl<'a> Partial<'a> {
         self.go_on(progress)
     }
 
-    /// Goes on where it is, after a look at whether all of it will fit.
+    /// Goes on where it is, after a look at whether all of it will fit, and what is made of it.
     pub(super) fn go_on(&mut self, progress: &mut dyn Progress) -> Result<(), FetchError> {
         progress.total(self.note.total);
         progress.position(self.len);
-        let needed = self.note.total.map(|total| total.saturating_sub(self.len));
+        let needed = self
+            .note
+            .total
+            .map(|total| total.saturating_sub(self.len).saturating_add(total.saturating_mul(self.times)));
         self.budget = self.ask_for_room()?;
         match needed {
             Some(needed) if needed > self.budget => {

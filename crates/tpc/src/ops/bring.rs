@@ -81,12 +81,14 @@ impl<S: Services> Tpcm<S> {
         let partition = self.layout.root().to_owned();
         let room = move || -> std::io::Result<u64> {
             let space = rustix::fs::statvfs(&partition)?;
-            Ok(space.f_bavail.saturating_mul(space.f_frsize))
+            Ok(space.f_bavail.saturating_mul(space.f_frsize).saturating_sub(SLACK))
         };
         let wanted = fetch::Request {
             source: &request.source,
             downloads: &downloads,
             room: &room,
+            // Unpacked it is no smaller, and it is needed twice: here, and in the SONiC image to come.
+            times: 2,
             sha256: request.sha256,
             interface: request.interface.as_deref(),
             ca: request.ca.as_deref(),

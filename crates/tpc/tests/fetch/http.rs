@@ -248,6 +248,13 @@ async fn a_download_never_takes_more_space_than_it_is_given() {
     let error = case.fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::NoSpace { needed: Some(50_000), available: 49_999 }), "{error}");
     assert_eq!(case.left(), 0);
+    // What is made of it needs its room too, and is looked at before anything comes.
+    (case.room, case.times) = (Box::new(|| Ok(149_999)), 2);
+    let error = case.fetch().await.unwrap_err();
+    assert!(matches!(error, FetchError::NoSpace { needed: Some(150_000), available: 149_999 }), "{error}");
+    assert_eq!(case.left(), 0);
+    case.room = Box::new(|| Ok(150_000));
+    case.fetch().await.unwrap();
     let mut case = Case::new(&server.url("/unsaid"));
     let room = Arc::new(AtomicU64::new(10_000));
     let asked = room.clone();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use switchyard_core::FeatureName;
 use switchyard_core::tpc::{Asked, TpcName};
-use switchyard_tpc::fetch::Progress;
+use switchyard_tpc::fetch::{FetchError, Progress};
 use switchyard_tpc::ops::{InstallRequest, NOT_AGAIN, OpsError, Options, Report, State, UpgradeRequest};
 
 use crate::site::{Image, Nobody, ONE, Site, TWO, docker, running};
@@ -438,6 +438,42 @@ async fn room_is_counted_before_anything_is_written() {
     assert!(matches!(error, OpsError::NoSpace { .. }), "{error}");
     assert_eq!(site.running().as_deref(), Some("2"));
     assert!(before.exists());
+}
+
+/// A web server that tells so much of an answer, and then sends these megabytes.
+fn sends(head: String, megabytes: usize) -> String {
+    use std::io::{Read as _, Write as _};
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/image.tar", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut connection, _) = server.accept().unwrap();
+        let _ = connection.read(&mut [0; 4096]);
+        // Whoever has no room for it hangs up.
+        let _ = connection.write_all(&[head.as_bytes(), &vec![7; megabytes << 20]].concat());
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_download_leaves_the_room_that_sonic_and_its_own_image_need() {
+    let site = Site::on_a_partition("roomd", 96);
+    let length = |megabytes: usize| format!("Content-Length: {}\r\n", megabytes << 20);
+    // 16 MB more than what is asked for are never touched; of an image of 10 MB, 30 are needed at least.
+    for (free, length, needed) in [(40, length(10), true), (20, String::new(), false)] {
+        site.leave(free);
+        let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{length}\r\n");
+        let options = switchyard_core::tpc::SshOptions::default();
+        let source = switchyard_core::tpc::Source::parse(&sends(head, 10), &options).unwrap();
+        let source = switchyard_tpc::ops::SourceRequest::new(source);
+        let request = InstallRequest { name: site.name.clone(), source, options: Options::default() };
+        let error = site.open().install(request, &mut Nobody).await.unwrap_err();
+        let OpsError::Fetch(FetchError::NoSpace { needed: found, available }) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(found, needed.then_some(30 << 20));
+        assert!(available < 24 << 20, "{available}");
+        assert_eq!(fs::read_dir(site.root.join("tpc/.store/downloads")).unwrap().count(), 0);
+    }
 }
 
 #[tokio::test]
