@@ -392,12 +392,23 @@ impl Agent {
         let view = &seen.view;
         let asks = view.row.remote_state == RemoteState::Pending;
         let why = view.verdict.reason().or(seen.same_as_local.then_some(Reason::SameAsLocal));
-        let pod = view.row.remote_container_id.clone();
-        let why = why.filter(|_| asks).map(|why| (pod.clone(), why));
+        // SONiC's own start-up call asks without an id.
+        let pod = view.asker().map(|pod| pod.id.clone());
+        let why = why.filter(|_| asks).map(|why| (pod, why));
         let track = self.track(instance);
-        if track.told != why {
-            track.told.clone_from(&why);
-            world.tell_kept_out(instance, pod.as_ref(), why.map(|(_, why)| why));
+        if track.told == why {
+            return;
+        }
+        let before = std::mem::replace(&mut track.told, why.clone()).and_then(|(pod, _)| pod);
+        let pod = why.as_ref().and_then(|(pod, _)| pod.clone());
+        // One that is still here and is not the one that waits has had its turn.
+        if let Some(before) = before.filter(|before| pod.as_ref() != Some(before))
+            && view.pods.iter().any(|pod| pod.id.same_as(&before))
+        {
+            world.tell_kept_out(instance, Some(&before), None);
+        }
+        if let Some((_, why)) = why {
+            world.tell_kept_out(instance, pod.as_ref(), Some(why));
         }
     }
 }

@@ -90,6 +90,12 @@ impl Reason {
     pub fn word(self) -> String {
         format!("{self:?}")
     }
+
+    /// Whether a pod that waits for this is as good as one that runs, for whoever counts those that are ready: what it
+    /// brings runs here already (DESIGN.md section 1, promise 4).
+    pub fn counts_as_ready(self) -> bool {
+        matches!(self, Self::SameAsLocal | Self::HasTurn)
+    }
 }
 
 impl fmt::Display for Reason {

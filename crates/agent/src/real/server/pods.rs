@@ -118,8 +118,8 @@ impl Pods {
             None => (Reason::HasTurn.word(), "nothing keeps the pod out".to_owned()),
         };
         let name = PodName { namespace: &pod.namespace, name: &pod.name };
-        let condition =
-            PodCondition { kind: CONDITION, status: why.is_none(), reason: &reason, message: &message };
+        let status = why.is_none_or(Reason::counts_as_ready);
+        let condition = PodCondition { kind: CONDITION, status, reason: &reason, message: &message };
         if let Err(error) = client.set_pod_condition(name, &condition).await {
             info!(pod = %pod.name, %error, "the pod was not told why it waits");
         }
