@@ -51,6 +51,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         run: broken_numbers,
     },
     Scenario {
+        name: "a Docker that hangs takes neither the agent nor a feature down",
+        switch: SwitchKind::SingleAsic,
+        long: true,
+        run: docker_hangs,
+    },
+    Scenario {
         name: "flushed data is seen by a safety check within a minute, without touching a payload",
         switch: SwitchKind::SingleAsic,
         long: false,
@@ -188,6 +194,25 @@ pub(super) fn require_swss_later(switch: &Switch) -> Result<()> {
         switch.drop_in(&format!("{dependent}.service"), "[Service]\nRestartSec=15\n")?;
     }
     Ok(())
+}
+
+fn docker_hangs(switch: &Switch) -> Result<()> {
+    /// More than systemd lets pass without a word from the agent, and than its start may take.
+    const HANGS: Duration = Duration::from_secs(150);
+    let agent = |switch: &Switch| property(switch, "ctrmgrd.service", "MainPID");
+    let lives = Lives::begin(switch)?;
+    switch.ok("kill -STOP $(pidof dockerd); systemctl restart --no-block ctrmgrd")?;
+    let told = switch.wait_ok("another agent looks", SOON, "systemctl is-active ctrmgrd | grep -q activating");
+    let pid = agent(switch)?;
+    // Only time can show that nothing comes of it.
+    std::thread::sleep(HANGS);
+    let after = agent(switch)?;
+    switch.ok("kill -CONT $(pidof dockerd)")?;
+    told?;
+    ensure!(after == pid, "the agent was {pid} and is {after}");
+    switch.wait_text("systemctl is-active ctrmgrd || true", "active", Duration::from_mins(10))?;
+    switch.wait_features()?;
+    lives.unchanged(switch)
 }
 
 fn broken_numbers(switch: &Switch) -> Result<()> {

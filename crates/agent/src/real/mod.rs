@@ -323,6 +323,7 @@ impl World for Real {
     }
 
     async fn see(&mut self, instance: &Instance) -> Result<Seen, Trouble> {
+        self.systemd.looks();
         let view = self.host.view(instance).await.map_err(trouble)?;
         // After the rows: a row that a stop has written beside a unit that was up before would look like its mistake.
         let status = self.units.status(&instance.unit_name()).await.map_err(trouble)?;

@@ -6,6 +6,10 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// How long a look may take of which systemd was told: longer than an answer of Docker is waited for. Counts while the
+/// agent starts.
+const LOOK_MAX_US: u32 = 90_000_000;
+
 /// What systemd wants to hear from this process; nothing if it was started by hand.
 pub(crate) struct Systemd {
     watchdog: Option<Duration>,
@@ -21,6 +25,14 @@ impl Systemd {
     /// How often [`Systemd::alive`] has to be said.
     pub(crate) fn watchdog(&self) -> Option<Duration> {
         self.watchdog
+    }
+
+    /// The loop looks at the next thing. That may take a minute with a Docker that hangs, which is no reason to be killed.
+    pub(crate) fn looks(&self) {
+        self.alive();
+        if self.watchdog.is_some() {
+            say(NotifyState::ExtendTimeoutUsec(LOOK_MAX_US));
+        }
     }
 
     /// The loop goes round.
