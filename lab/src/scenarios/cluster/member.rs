@@ -25,6 +25,10 @@ pub(super) const LOCAL: &str = "1.0.0";
 pub(super) const NEWER: &str = "2.0.0";
 pub(super) const NEWEST: &str = "3.0.0";
 
+/// Why a version waits that the operator wants to be asked about.
+pub(super) const HELD: &str =
+    "another version asks and updates are on hold: it waits for system service accept";
+
 const KNOBS_FILE: &str = "/etc/sonic/remote_ctr.config.json";
 
 /// Short enough for a story, long enough to be told apart. A pod that is well is ready within 30 s on a machine that has ten

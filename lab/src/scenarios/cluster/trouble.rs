@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::super::lost::{another_docker, live_restore, require_swss_later};
 use super::member::{
-    Delivery, JOIN_MAX, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, TIERS, as_member, in_both_tiers,
+    Delivery, HELD, JOIN_MAX, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, TIERS, as_member, in_both_tiers,
     with_knobs,
 };
 use crate::scenario::{Scenario, SwitchKind};
@@ -108,7 +108,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-const HELD: &str = "another version asks and updates are on hold: it waits for system service accept";
 const SAME: &str = "the local image has the same version: the pod waits for the next restart";
 
 /// [`KNOBS`] with other numbers.

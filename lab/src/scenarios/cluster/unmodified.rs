@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::member::{Delivery, LOCAL, Member, NEWER, NEWEST, SOON, as_member};
+use super::member::{Delivery, HELD, LOCAL, Member, NEWER, NEWEST, SOON, as_member};
 use crate::scenario::{Scenario, SwitchKind};
 
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
@@ -33,9 +33,13 @@ fn lives(member: &Member<'_>) -> Result<()> {
     let id = member.switch.ok("sonic-db-cli STATE_DB HGET 'FEATURE|snmp' container_id")?;
     ensure!(id.len() == 12, "the row should name the pod's container, and says {id:?}");
 
+    // One that has to wait is told why as any other, although it says no name.
+    member.switch.ok(&format!("switchyard config feature update {FEATURE} hold"))?;
     deliver(NEWEST)?;
+    member.is_kept_out(FEATURE, "Held", HELD)?;
+    member.switch.ok(&format!("system service accept {FEATURE}"))?;
     member.is_run_by_pod(FEATURE, NEWEST)?;
-    member.tell_gap(FEATURE, "while a new version of such a pod rolled over")?;
+    member.tell_gap(FEATURE, "while a new version of such a pod was accepted and rolled over")?;
 
     // Its container comes again by the kubelet, and is kept out: it freezes or waits, and never runs beside.
     member.switch.payload(FEATURE, "crash 3")?;

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::member::{
-    Delivery, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, as_member, in_both_tiers, with_knobs,
+    Delivery, HELD, KNOBS, LOCAL, Member, NEWER, NEWEST, SOON, as_member, in_both_tiers, with_knobs,
 };
 use crate::scenario::{Scenario, SwitchKind};
 
@@ -106,8 +106,6 @@ fn rolls_over(member: &Member<'_>, feature: &str) -> Result<()> {
     member.is_run_by_pod(feature, NEWER)?;
     member.tell_gap(feature, "while it rolled over and back")
 }
-
-const HELD: &str = "another version asks and updates are on hold: it waits for system service accept";
 
 fn holds_for_others(member: &Member<'_>) -> Result<()> {
     let switch = member.switch;
