@@ -36,6 +36,10 @@ impl<S: Services> Tpcm<S> {
     /// waits for this. That it has ended is told by [`Tpcm::stop`], which the unit runs after this.
     pub async fn run(&mut self, name: &TpcName) -> Result<u8, OpsError> {
         let record = self.record_to_run(name).await?;
+        if !record.enabled {
+            self.ended(name, "not started: it is disabled in CONFIG_DB".to_owned(), false);
+            return Ok(NOT_AGAIN);
+        }
         let mut terminated = signal(SignalKind::terminate())
             .map_err(|error| OpsError::file("hear of signals for", self.layout.root())(error))?;
         let made = self.engine.made(name.as_str()).await?;

@@ -157,7 +157,8 @@ impl<S: Services> Tpcm<S> {
         if record.enabled {
             self.services.enable(&name.unit()).await?;
         } else {
-            self.services.reload().await?;
+            // This SONiC image may have enabled it before another one disabled it.
+            self.services.disable(&name.unit()).await?;
         }
         Ok(())
     }

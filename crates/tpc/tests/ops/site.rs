@@ -341,10 +341,14 @@ impl Site {
 
     /// As if a newer state had been made on another SONiC image since.
     pub(crate) fn newest_is_elsewhere(&self) {
+        self.change_record(|record| record["container"] = "0".repeat(64).into());
+    }
+
+    pub(crate) fn change_record(&self, change: impl FnOnce(&mut serde_json::Value)) {
         let record = self.root.join("tpc/.store/tpcs").join(self.name.as_str()).join("record.json");
         let mut json: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(&record).unwrap()).unwrap();
-        json["container"] = "0".repeat(64).into();
+        change(&mut json);
         fs::write(&record, json.to_string()).unwrap();
     }
 

@@ -8,6 +8,21 @@ use switchyard_tpc::ops::NOT_AGAIN;
 use crate::kills::killed;
 use crate::site::{ONE, Site, docker, running};
 
+#[tokio::test]
+async fn what_was_disabled_under_another_sonic_image_does_not_start_under_this_one() {
+    let site = Site::new("disa");
+    site.install(&ONE).await.unwrap();
+    let enabled = site.root.join("units").join(format!("{}.enabled", site.name.unit()));
+    assert!(enabled.exists());
+    site.newest_is_elsewhere();
+    site.change_record(|record| record["enabled"] = false.into());
+    site.open().restore().await.unwrap();
+    assert!(!enabled.exists() && site.running().is_none());
+    // systemd may have queued it before.
+    let ran = tokio::time::timeout(LASTS, site.open().run(&site.name)).await;
+    assert_eq!(ran.expect("it was started").unwrap(), NOT_AGAIN);
+}
+
 /// A run that is not refused lasts as long as its container.
 const LASTS: Duration = Duration::from_secs(10);
 
