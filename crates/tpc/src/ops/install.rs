@@ -163,7 +163,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     fn admitted_limits(&self, name: &TpcName, limits: switchyard_core::tpc::Limits) -> Result<(), OpsError> {
-        let records = Record::load_all(&self.layout)?;
+        let (records, _) = Record::load_readable(&self.layout)?;
         let others: Vec<_> = records
             .into_iter()
             .filter(|record| record.enabled)

@@ -12,11 +12,15 @@ use super::services::Services;
 use super::{OpsError, Tpcm, cgroup};
 
 impl<S: Services> Tpcm<S> {
-    /// All of them, by name; also those of which there is no more than an operation that was interrupted.
+    /// All of them, by name; also those of which there is no more than an operation that was interrupted, or a record that
+    /// cannot be read.
     pub async fn list(&mut self) -> Result<Vec<Summary>, OpsError> {
         let mut rows = Vec::new();
-        for record in Record::load_all(&self.layout)? {
-            rows.push(self.summary(&record).await?);
+        for (name, record) in Record::load_each(&self.layout)? {
+            rows.push(match record {
+                Ok(record) => self.summary(&record).await?,
+                Err(error) => self.unknown(name, State::Inconsistent, error.to_string()),
+            });
         }
         for name in Entry::names(&self.layout)? {
             if rows.iter().all(|row| row.name != name) {
@@ -39,7 +43,12 @@ impl<S: Services> Tpcm<S> {
             Ok(None) => (State::Interrupted, "it has just ended".to_owned()),
             Err(error) => (State::Inconsistent, error.to_string()),
         };
-        Ok(Summary {
+        Ok(self.unknown(name, state, reason))
+    }
+
+    /// Of which no more is known.
+    fn unknown(&self, name: TpcName, state: State, reason: String) -> Summary {
+        Summary {
             name,
             state,
             since: None,
@@ -48,7 +57,7 @@ impl<S: Services> Tpcm<S> {
             image: String::new(),
             version: None,
             limits: self.defaults.limits,
-        })
+        }
     }
 
     /// The record of a TPC, or the one that an interrupted operation was to make.

@@ -145,11 +145,34 @@ impl Record {
         }
     }
 
-    /// All of them, by name.
+    /// All of them, by name, or nothing if one cannot be read.
     pub(super) fn load_all(layout: &Layout) -> Result<Vec<Self>, OpsError> {
+        Self::load_each(layout)?.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Each of them, by name, or why it cannot be read.
+    pub(super) fn load_each(layout: &Layout) -> Result<Vec<(TpcName, Result<Self, OpsError>)>, OpsError> {
         let names = layout::entries(&layout.records())?;
         let names = names.iter().filter_map(|name| TpcName::parse(name).ok());
-        names.filter_map(|name| Self::load(layout, &name).transpose()).collect()
+        Ok(names
+            .filter_map(|name| Self::load(layout, &name).transpose().map(|record| (name, record)))
+            .collect())
+    }
+
+    /// Those that can be read, and why the first one cannot that cannot. That one starts nothing and reserves nothing, and
+    /// must not keep the others from what is theirs.
+    pub(super) fn load_readable(layout: &Layout) -> Result<(Vec<Self>, Option<OpsError>), OpsError> {
+        let (mut records, mut first_failure) = (Vec::new(), None);
+        for (name, record) in Self::load_each(layout)? {
+            match record {
+                Ok(record) => records.push(record),
+                Err(error) => {
+                    tracing::error!("{name}: {error}");
+                    first_failure.get_or_insert(error);
+                }
+            }
+        }
+        Ok((records, first_failure))
     }
 
     pub(super) fn store(&self, layout: &Layout) -> Result<(), OpsError> {

@@ -15,8 +15,9 @@ impl<S: Services> Tpcm<S> {
     /// for this; whoever asks by hand finds running what is to run.
     pub async fn restore(&mut self) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
-        let (reports, failure) = self.restore_all(Record::load_all(&self.layout)?).await;
-        failure.map_or(Ok(reports), Err)
+        let (records, unreadable) = Record::load_readable(&self.layout)?;
+        let (reports, failure) = self.restore_all(records).await;
+        failure.or(unreadable).map_or(Ok(reports), Err)
     }
 
     /// One after the other. One that cannot be restored must not keep the others from running; the first failure is told.
@@ -96,8 +97,11 @@ impl<S: Services> Tpcm<S> {
         for name in layout::entries(&self.layout.journals())? {
             verified.problems.push(format!("journal {name}: an operation was interrupted; tpcm recover"));
         }
-        for record in Record::load_all(&self.layout)? {
-            self.verify_one(&record, &mut verified.problems).await?;
+        for (name, record) in Record::load_each(&self.layout)? {
+            match record {
+                Ok(record) => self.verify_one(&record, &mut verified.problems).await?,
+                Err(error) => verified.problems.push(format!("{name}: {error}")),
+            }
         }
         Ok(verified)
     }
@@ -160,6 +164,6 @@ impl<S: Services> Tpcm<S> {
 
     /// All that are installed.
     pub(super) fn names(&self) -> Result<Vec<TpcName>, OpsError> {
-        Ok(Record::load_all(&self.layout)?.into_iter().map(|record| record.name).collect())
+        Ok(Record::load_each(&self.layout)?.into_iter().map(|(name, _)| name).collect())
     }
 }

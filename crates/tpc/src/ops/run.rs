@@ -115,7 +115,8 @@ impl<S: Services> Tpcm<S> {
             return Ok(());
         }
         let mut others = Vec::new();
-        for record in Record::load_all(&self.layout)?.into_iter().filter(|record| record.enabled) {
+        let (records, _) = Record::load_readable(&self.layout)?;
+        for record in records.into_iter().filter(|record| record.enabled) {
             let container = self.engine.container(record.name.as_str()).await?;
             others.push(reservation(&record, container.is_some_and(|container| container.running)));
         }

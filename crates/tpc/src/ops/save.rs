@@ -22,17 +22,16 @@ impl<S: Services> Tpcm<S> {
     /// Saves these, or all. One without a container here has nothing new to save and is left out.
     pub async fn save(&mut self, names: &[TpcName]) -> Result<Vec<Report>, OpsError> {
         self.begin().await?;
-        let records: Vec<Record> = if names.is_empty() {
-            Record::load_all(&self.layout)?
+        let (records, mut left_out) = if names.is_empty() {
+            Record::load_readable(&self.layout)?
         } else {
-            names.iter().map(|name| self.record(name)).collect::<Result<_, _>>()?
+            (names.iter().map(|name| self.record(name)).collect::<Result<_, _>>()?, None)
         };
         let mut entries = Vec::new();
-        let mut stuck = None;
         for record in records {
             let name = record.name.clone();
             if let Err(error) = self.not_stuck(&name) {
-                stuck.get_or_insert(error);
+                left_out.get_or_insert(error);
                 continue;
             }
             let entry = self.entry(&name, Operation::Save, Facts::default(), Some(record)).await?;
@@ -42,7 +41,7 @@ impl<S: Services> Tpcm<S> {
             }
         }
         let reports = self.save_all(entries).await?;
-        stuck.map_or(Ok(reports), Err)
+        left_out.map_or(Ok(reports), Err)
     }
 
     /// Each step of all before the next one of any. Who fails takes only itself out.

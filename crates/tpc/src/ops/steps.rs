@@ -349,7 +349,7 @@ impl<S: Services> Tpcm<S> {
 
     /// Whether the limits of a TPC fit beside what the others have.
     pub(super) fn admitted(&self, name: &TpcName, release: &Release) -> Result<(), OpsError> {
-        let records = Record::load_all(&self.layout)?;
+        let (records, _) = Record::load_readable(&self.layout)?;
         let others: Vec<_> = records
             .iter()
             .filter(|record| record.enabled)
@@ -363,11 +363,10 @@ impl<S: Services> Tpcm<S> {
         let roots = match self.roots(Some(done)) {
             Ok(roots) => roots,
             // What a journal or record that cannot be read needs is not known: nothing is let go until it is mended.
-            Err(error @ OpsError::Damaged { .. }) => {
+            Err(error) => {
                 tracing::warn!("nothing leaves the store: {error}");
                 return Ok(());
             }
-            Err(error) => return Err(error),
         };
         let store = self.store.clone();
         blocking(move || Ok(store.prune(&roots).map(drop)?)).await

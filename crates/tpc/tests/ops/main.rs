@@ -8,6 +8,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod apart;
 mod cuts;
 mod kills;
 mod registry;

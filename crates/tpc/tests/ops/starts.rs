@@ -24,7 +24,7 @@ async fn what_was_disabled_under_another_sonic_image_does_not_start_under_this_o
 }
 
 /// A run that is not refused lasts as long as its container.
-const LASTS: Duration = Duration::from_secs(10);
+pub(crate) const LASTS: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn what_an_operation_found_running_starts_again_under_a_cap_that_was_lowered() {
