@@ -28,6 +28,9 @@ pub struct Bounds {
     pub images: usize,
     /// Bytes of memory that unpacking may take. `xz -9` asks for 65 MiB and is refused, `xz -8` is not.
     pub memory: u32,
+    /// Whether symbolic links of a layer may lead above its root. No image needs such; a container makes what it likes, and
+    /// the root is the top wherever its layer is unpacked.
+    pub links_above: bool,
 }
 
 impl Bounds {
@@ -43,7 +46,13 @@ impl Bounds {
             layers: 125,
             images: 256,
             memory: 40 << 20,
+            links_above: false,
         }
+    }
+
+    /// For what the engine itself writes of its containers.
+    pub fn of_engine() -> Self {
+        Self { links_above: true, ..Self::unpacked(u64::MAX) }
     }
 }
 

@@ -51,7 +51,7 @@ fn walk(data: impl Read, sink: LayerWriter, bounds: &Bounds) -> Result<NewLayer,
     let mut tar = Tar::new(BufReader::with_capacity(BUFFER, tee), End::Optional, bounds.path);
     let mut entries = 0;
     while let Some(entry) = tar.next()? {
-        names::layer(&entry)?;
+        names::layer(&entry, bounds.links_above)?;
         entries += 1;
         if entries > bounds.layer_entries {
             return Err(ArchiveError::TooMany { what: "entries in one layer", limit: bounds.layer_entries });

@@ -42,13 +42,13 @@ pub(super) fn outer_target(name: &str, entry: &Entry) -> Result<String, ArchiveE
 
 /// Whether an entry of a layer is one that Docker would unpack. Devices and absolute symbolic links are: they mean
 /// something inside the container only. A leading slash is what some builders write and Docker reads as none.
-pub(super) fn layer(entry: &Entry) -> Result<(), ArchiveError> {
+pub(super) fn layer(entry: &Entry, links_above: bool) -> Result<(), ArchiveError> {
     if has_parent(&entry.path) {
         return Err(bad(&entry.path, "leads out of its layer"));
     }
     match entry.kind {
         Kind::HardLink if has_parent(&entry.link) => Err(bad(&entry.path, "is a link out of its layer")),
-        Kind::Symlink if leaves(&entry.path, &entry.link) => {
+        Kind::Symlink if !links_above && leaves(&entry.path, &entry.link) => {
             Err(bad(&entry.path, "is a link out of its layer"))
         }
         Kind::Strange => Err(bad(&entry.path, "is a sparse file or a part of something else")),
@@ -61,7 +61,7 @@ pub(super) fn rootfs(entry: &Entry) -> Result<(), ArchiveError> {
     if entry.path.starts_with(b"/") {
         return Err(bad(&entry.path, "is an absolute path"));
     }
-    layer(entry)
+    layer(entry, false)
 }
 
 pub(super) fn bad(name: &[u8], why: &'static str) -> ArchiveError {
@@ -76,7 +76,8 @@ fn has_parent(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
-/// The rule by which Docker itself refuses a symbolic link: joined to its directory it is above the root.
+/// Whether a symbolic link, joined to its directory, is above the root. Docker has this rule too, though not where it unpacks
+/// layers, whose root is the top there.
 fn leaves(path: &[u8], target: &[u8]) -> bool {
     let steps =
         |path: &[u8]| path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).count();

@@ -56,16 +56,12 @@ impl<S: Services> Tpcm<S> {
         let mut first_failure = None;
         let steps = entries.first().map(|entry| entry.progress.steps.clone()).unwrap_or_default();
         for step in &steps {
-            if *step == Step::Ingest {
+            if *step == Step::Ingest && entries.len() > 1 {
                 let snapshots: Vec<ImageId> =
                     entries.iter().filter_map(|entry| entry.snapshot.clone()).collect();
-                // The step of each finds its image in the store already; the failure of all shows there.
+                // The step of each finds its image in the store already, or else saves it by itself.
                 if let Err(error) = self.save_images(&snapshots).await {
-                    let mut worse = None;
-                    for entry in &mut entries {
-                        worse = worse.or(self.turn_back(entry, &mut live, &error).await);
-                    }
-                    return Err(worse.unwrap_or(error));
+                    tracing::warn!("they cannot be saved together, and are saved one by one: {error}");
                 }
             }
             let mut going = Vec::new();
@@ -115,7 +111,7 @@ impl<S: Services> Tpcm<S> {
         }
         self.has_room("keeping images in the store", self.new_bytes(&wanted).await?)?;
         let archive = self.engine.save(&wanted);
-        let (store, bounds) = (self.store.clone(), Bounds::unpacked(u64::MAX));
+        let (store, bounds) = (self.store.clone(), Bounds::of_engine());
         let taken = blocking(move || Ok(archive::ingest(archive, &store, &bounds, &mut |_| {})?)).await?;
         match wanted.iter().find(|image| taken.iter().all(|taken| taken.id != **image)) {
             Some(image) => Err(OpsError::Store(crate::store::StoreError::NoSuchImage(image.clone()))),

@@ -3,9 +3,9 @@
 use std::fs;
 
 use switchyard_core::tpc::TpcName;
-use switchyard_tpc::ops::{OpsError, State};
+use switchyard_tpc::ops::{InstallRequest, OpsError, Options, State};
 
-use crate::site::{ONE, Site, TWO, docker};
+use crate::site::{Nobody, ONE, Site, TWO, docker};
 
 #[tokio::test]
 async fn a_record_that_cannot_be_read_keeps_no_other_container_from_anything() {
@@ -39,4 +39,40 @@ async fn a_record_that_cannot_be_read_keeps_no_other_container_from_anything() {
     assert!(layers() > before, "what the other one needs is not known");
     let problems = site.open().verify().await.unwrap().problems;
     assert!(problems.iter().any(|problem| problem.contains("format 99")), "{problems:?}");
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_saved_takes_only_itself_out() {
+    const MEGABYTES: u64 = 20;
+    let site = Site::on_a_partition("part", 256);
+    let names = ["", "-b", "-c"].map(|end| TpcName::parse(&format!("{}{end}", site.name)).unwrap());
+    for name in &names {
+        let (name, source) = (name.clone(), site.source(&ONE));
+        let request = InstallRequest { name: name.clone(), source, options: Options::default() };
+        site.open().install(request, &mut Nobody).await.unwrap();
+        let fill = format!("dd if=/dev/urandom of=/big bs=1M count={MEGABYTES}");
+        docker(&["exec", name.as_str(), "/bin/sh", "-c", &fill]);
+    }
+    // Besides what is always kept free for others there is room for two of them.
+    site.leave(16 + 2 * MEGABYTES + MEGABYTES / 2);
+    let error = site.open().save(&[]).await.unwrap_err();
+    assert!(matches!(error, OpsError::NoSpace { .. }), "{error}");
+    let mut saved = 0;
+    for name in &names {
+        saved += usize::from(site.open().show(name).await.unwrap().saved.is_some());
+    }
+    assert_eq!(saved, 2, "each has room that comes before");
+    assert!(site.open().verify().await.unwrap().problems.is_empty());
+}
+
+#[tokio::test]
+async fn a_link_above_the_root_is_saved_and_restored_as_it_is() {
+    let site = Site::new("link");
+    site.install(&ONE).await.unwrap();
+    let name = site.name.as_str();
+    docker(&["exec", name, "/bin/busybox", "ln", "-s", "../../etc", "/above"]);
+    site.open().save(&[]).await.unwrap();
+    site.on_another_image();
+    site.open().restore().await.unwrap();
+    assert_eq!(docker(&["exec", name, "/bin/busybox", "readlink", "/above"]), "../../etc");
 }
