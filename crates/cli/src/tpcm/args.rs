@@ -97,7 +97,7 @@ What was given at install (arguments, limits, order) stays unless it is given ag
     },
     /// Check every digest and file of the store against its journal; changes nothing
     Verify,
-    /// Remove from the store what no container needs: older versions, states of other SONiC images, left-overs
+    /// Remove from the store what no container needs: older versions, states of other SONiC images, cut-off downloads
     Prune(Consent),
     /// Save the writable layers now, as is done before another SONiC image boots
     Save(Save),

@@ -88,7 +88,7 @@ async fn carry_out(args: &Tpcm, verb: &TpcmVerb) -> Result<ExitCode, CliError> {
             }
         }
         TpcmVerb::Prune(consent) => {
-            confirm(*consent, "Remove older versions and states, and what nobody needs?")?;
+            confirm(*consent, "Remove older versions and states, cut-off downloads, and what nobody needs?")?;
             print::pruned(&open(consent.dry_run).await?.prune().await?, format);
         }
         TpcmVerb::Save(save) => self::save(args, save).await?,

@@ -188,7 +188,8 @@ pub(super) fn pruned(pruned: &Pruned, format: Output) {
     for gone in &pruned.let_go {
         line(&format!("let go: {gone}"));
     }
-    line(&format!("{} files with {} removed", pruned.blobs, human(pruned.bytes)));
+    let files = pruned.blobs.saturating_add(pruned.downloads);
+    line(&format!("{files} files with {} removed", human(pruned.bytes)));
 }
 
 fn word(state: State) -> &'static str {

@@ -33,7 +33,7 @@ struct Note {
 /// A download that was not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// From where.
+    /// From where, as it may be shown.
     pub source: String,
     /// How much of it is there.
     pub bytes: u64,
@@ -260,10 +260,13 @@ fn downloads(directory: &Path) -> Result<Vec<PathBuf>, FetchError> {
 pub fn pending(directory: &Path) -> Result<Vec<Pending>, FetchError> {
     let notes =
         downloads(directory)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == NOTE));
-    Ok(notes
-        .filter_map(|path| read_note(&path))
-        .map(|note| Pending { source: note.source, bytes: note.safe })
-        .collect())
+    let pending = |path: PathBuf| {
+        // What is asked of a server behind `?` may be a key to the file; the paths of other sources have none.
+        let source = read_note(&path)?.source.split(['?', '#']).next()?.to_owned();
+        let bytes = fs::metadata(path.with_extension(DATA)).map_or(0, |data| data.len());
+        Some(Pending { source, bytes })
+    };
+    Ok(notes.filter_map(pending).collect())
 }
 
 /// Removes all downloads, finished or not.

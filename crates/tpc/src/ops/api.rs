@@ -231,8 +231,10 @@ pub struct Verified {
 /// What `tpcm prune` removed.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pruned {
-    /// Older states and versions that were let go.
+    /// Older states and versions, and downloads that were cut off: one line each.
     pub let_go: Vec<String>,
+    /// Downloads among them.
+    pub downloads: u64,
     /// Blobs removed from the store.
     pub blobs: u64,
     /// Bytes that became free.

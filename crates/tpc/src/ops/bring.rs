@@ -76,7 +76,7 @@ impl<S: Services> Tpcm<S> {
         request: &SourceRequest,
         live: &mut Live<'_>,
     ) -> Result<(ImageId, Option<String>), OpsError> {
-        let downloads = self.layout.store().join("downloads");
+        let downloads = self.layout.downloads();
         super::layout::create(&downloads, 0o700)?;
         let partition = self.layout.root().to_owned();
         let room = move || -> std::io::Result<u64> {

@@ -41,6 +41,11 @@ impl Layout {
         self.root.join(".store")
     }
 
+    /// Where downloads grow, and stay until they are gone on with if they were cut off.
+    pub(super) fn downloads(&self) -> PathBuf {
+        self.store().join("downloads")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.store().join("lock")
     }

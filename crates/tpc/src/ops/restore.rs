@@ -1,7 +1,7 @@
 //! From the store onto this SONiC image: done at each boot for every TPC whose newest container is not here. A container
 //! of that name that is here is an older state; it is kept in the store until `prune`.
 
-use switchyard_core::tpc::{Facts, Operation, TpcName};
+use switchyard_core::tpc::{Facts, Operation, TpcName, human};
 
 use super::api::{Pruned, Report, Verified};
 use super::execute::{Live, Quiet};
@@ -9,6 +9,7 @@ use super::record::Record;
 use super::services::Services;
 use super::steps::blocking;
 use super::{OpsError, Tpcm, layout};
+use crate::fetch;
 
 impl<S: Services> Tpcm<S> {
     /// Restores what is not here, and sees that every unit is as the store has it. Waits for no start at boot, since each waits
@@ -133,7 +134,7 @@ impl<S: Services> Tpcm<S> {
         Ok(())
     }
 
-    /// Lets go of older versions and older states, and of what nobody needs.
+    /// Lets go of older versions and older states, of downloads that were cut off, and of what nobody needs.
     pub async fn prune(&mut self) -> Result<Pruned, OpsError> {
         self.begin().await?;
         let mut pruned = Pruned::default();
@@ -151,14 +152,21 @@ impl<S: Services> Tpcm<S> {
                 layout::remove_tree(&self.layout.before(&name))?;
             }
         }
+        let downloads = self.layout.downloads();
+        let cut_off = fetch::pending(&downloads)?;
+        pruned.downloads = u64::try_from(cut_off.len()).unwrap_or(u64::MAX);
+        pruned.let_go.extend(cut_off.iter().map(|download| {
+            format!("{} of {}, whose download was cut off", human(download.bytes), download.source)
+        }));
         if self.settings.dry_run {
             return Ok(pruned);
         }
+        fetch::clear(&downloads)?;
         let roots = self.roots(None)?;
         let store = self.store.clone();
         let done = blocking(move || Ok(store.prune(&roots)?)).await?;
         pruned.blobs = u64::try_from(done.layers + done.images.len()).unwrap_or(u64::MAX);
-        pruned.bytes = done.bytes;
+        pruned.bytes = cut_off.iter().map(|download| download.bytes).fold(done.bytes, u64::saturating_add);
         Ok(pruned)
     }
 

@@ -402,6 +402,23 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     assert!(site.open().verify().await.unwrap().problems.is_empty());
 }
 
+#[tokio::test]
+async fn a_download_that_was_cut_off_is_kept_until_prune() {
+    let site = Site::new("prune");
+    let downloads = site.root.join("tpc/.store/downloads");
+    fs::create_dir_all(&downloads).unwrap();
+    let note = r#"{"source":"http://host/i.tar?key=S","validator":"v","total":3000000,"safe":0}"#;
+    fs::write(downloads.join("1.json"), note).unwrap();
+    fs::write(downloads.join("1.part"), vec![7; 2 << 20]).unwrap();
+    for (dry_run, left) in [(true, 2), (false, 0)] {
+        let pruned = site.open_as(dry_run, true).prune().await.unwrap();
+        assert_eq!((pruned.downloads, pruned.let_go.len()), (1, 1), "{pruned:?}");
+        assert!(pruned.let_go[0].contains("http://host/i.tar, whose"), "{pruned:?}");
+        assert_eq!(pruned.bytes >= 2 << 20, !dry_run, "{pruned:?}");
+        assert_eq!(fs::read_dir(&downloads).unwrap().count(), left);
+    }
+}
+
 /// The partition holds 16 MiB more than what is asked for, for SONiC itself.
 #[tokio::test]
 async fn room_is_counted_before_anything_is_written() {
