@@ -5,12 +5,14 @@
 
 mod agent;
 mod invitation;
+mod node_labels;
 mod real;
 mod track;
 mod world;
 
 pub use agent::Agent;
 pub use invitation::{host_name, invitation, node_files, saved_credential};
+pub use node_labels::label_troubles;
 pub use real::{fail_points, moved_words, tag_beside, take_home};
 pub use world::{Event, PodReport, Restarted, Seen, Trouble, World};
 

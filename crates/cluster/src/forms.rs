@@ -150,6 +150,15 @@ pub fn label_value(text: &str) -> LabelValue {
     LabelValue(valid.trim_end_matches(is_end).to_owned())
 }
 
+/// What there is to say where a label's value is not the text that was to be said.
+pub fn altered(text: &str, value: &LabelValue) -> Option<String> {
+    if text == value.as_str() {
+        return None;
+    }
+    let said = if value.as_str().is_empty() { "nothing".to_owned() } else { format!("{:?}", value.as_str()) };
+    Some(format!("{} can be no label's value, so the label says {said}: {VALUE_RULE}", shown(text)))
+}
+
 fn is_label_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }

@@ -70,7 +70,7 @@ const QUESTIONS: [(&str, &str); 14] = [
     ("switchyard show kubernetes labels", "name value"),
     (
         "switchyard show kubernetes status",
-        "ca_pin client_certificate connected features node reason server since token",
+        "ca_pin client_certificate connected features label_troubles node reason server since token",
     ),
 ];
 

@@ -1,11 +1,12 @@
 //! `show kubernetes status`: on one page everything that decides whether a feature runs in a pod. Each answer is the
 //! core's, asked with what is; who may not ask the engine gets it from the rows alone.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use switchyard_agent::saved_credential;
+use switchyard_agent::{label_troubles, saved_credential};
 use switchyard_core::{
     Answer, Asking, CurrentOwner, FeatureName, Knobs, Local, Pod, Reason, Refusal, RemoteState, SetOwner,
     Side, Version, View, Waiting, ask, start, wait,
@@ -30,6 +31,8 @@ struct Report {
     client_certificate: String,
     ca_pin: Option<String>,
     node: Option<String>,
+    /// Why labels are not on the node as they were given.
+    label_troubles: BTreeMap<String, String>,
     features: Vec<Line>,
 }
 
@@ -68,6 +71,7 @@ pub(super) async fn main(format: Output) -> Result<ExitCode, CliError> {
         client_certificate: client_certificate(),
         ca_pin: pin(&credentials),
         node: host.switch.node_name()?,
+        label_troubles: label_troubles(&host.paths, &mut host.switch)?,
         features,
     };
     match format {
@@ -284,7 +288,8 @@ fn running(waiting: &Waiting) -> String {
 }
 
 fn print(report: &Report, wide: bool) {
-    for (name, value) in facts(report) {
+    let label = |(name, why): (&String, &String)| ("Label", format!("{name}: {why}"));
+    for (name, value) in facts(report).into_iter().chain(report.label_troubles.iter().map(label)) {
         output::line(&format!("{:<10} {}", format!("{name}:"), cell(&value)));
     }
     output::line("");

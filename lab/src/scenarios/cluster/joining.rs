@@ -273,11 +273,15 @@ fn labels(member: &Member<'_>) -> Result<()> {
     label("rack=other")?;
     member.wait_label("rack", "r1")?;
     // Dropped while nobody listens, it is known by the annotation.
+    let since = switch.now()?;
     switch.ok("systemctl stop ctrmgrd; switchyard config kubernetes label drop rack
         sonic-db-cli CONFIG_DB HSET 'DEVICE_METADATA|localhost' hwsku 'Force10+S6000 with blanks' > /dev/null
         systemctl start ctrmgrd")?;
     member.wait_label("rack", "")?;
     member.wait_label("hwsku", "Force10-S6000-with-blanks")?;
+    let given = "\"Force10+S6000 with blanks\" can be no label's value";
+    member.is_logged_once(&since, given)?;
+    member.shows(given)?;
     let long = "s".repeat(80);
     switch.ok(&format!(
         "sonic-db-cli CONFIG_DB HSET 'DEVICE_METADATA|localhost' hwsku '{long}' > /dev/null
@@ -292,12 +296,15 @@ fn labels(member: &Member<'_>) -> Result<()> {
         for number in 1 2 3; do switchyard config kubernetes label add number $number; done")?;
     member.wait_label("number", "3")?;
     member.is_logged_once(&since, "no label!")?;
+    member.shows("no label!: no node label")?;
     switch.ok(&format!(
         "sonic-db-cli STATE_DB HDEL 'KUBE_LABELS|SET' 'no label!' > /dev/null
          sonic-db-cli CONFIG_DB HSET 'DEVICE_METADATA|localhost' hwsku '{told}' > /dev/null
          switchyard config kubernetes label drop number"
     ))?;
     member.wait_label("hwsku", &told)?;
+    let page = switch.ok("switchyard show kubernetes status")?;
+    ensure!(!page.contains("label's value"), "nothing is wrong with a label any more: {page}");
     label("theirs-")
 }
 

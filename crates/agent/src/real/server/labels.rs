@@ -6,16 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use switchyard_cluster::{
-    Backoff, Client, ClusterError, LabelKey, LabelValue, Node, SwitchFacts, identity_labels, label_value,
-    random,
-};
+use switchyard_cluster::{Backoff, Client, ClusterError, LabelKey, LabelValue, Node, random};
 use switchyard_core::{FeatureName, Knobs};
-use switchyard_sonic::{Paths, SonicError, Switch, sonic_version};
+use switchyard_sonic::Paths;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::why::{Told, Why};
+use crate::node_labels::{Wanted, wanted};
 use crate::world::trouble;
 
 /// Lists the labels that are ours.
@@ -31,8 +29,8 @@ pub(super) struct Labels {
     there: BTreeMap<String, String>,
     ours: BTreeSet<String>,
     told: Told,
-    /// Rows' labels that were said to be none.
-    refused: BTreeSet<String>,
+    /// What was said of labels that are not on the node as they were given.
+    troubles: BTreeMap<String, String>,
 }
 
 impl Default for Labels {
@@ -50,7 +48,7 @@ impl Labels {
             there: BTreeMap::new(),
             ours: BTreeSet::new(),
             told: Told::default(),
-            refused: BTreeSet::new(),
+            troubles: BTreeMap::new(),
         }
     }
 
@@ -92,13 +90,13 @@ impl Labels {
     }
 
     async fn write(&mut self, paths: &Paths, client: &Client) -> Result<(), Why> {
-        let Some(Wanted { labels: wanted, refused, features }) = wanted(paths).map_err(trouble)? else {
+        let Some(Wanted { labels: wanted, troubles, features }) = wanted(paths).map_err(trouble)? else {
             return Ok(());
         };
-        for label in refused.difference(&self.refused) {
-            warn!(%label, "no node label: Kubernetes would refuse it");
+        for (label, why) in troubles.iter().filter(|(label, why)| self.troubles.get(*label) != Some(*why)) {
+            warn!(%label, "{why}");
         }
-        self.refused = refused;
+        self.troubles = troubles;
         // A row that is not there is nobody's word: Redis has lost it, and the loop will say it again. The pods of a
         // feature go with its label, so that stays until somebody says false, or the feature is deleted.
         let unsaid = self.ours.iter().filter(|key| is_of_one_of(key, &features)).cloned();
@@ -154,58 +152,8 @@ pub(super) async fn take_off(client: &Client) -> Result<(), ClusterError> {
     labels.list(client, &BTreeSet::new()).await
 }
 
-/// What the rows ask for.
-struct Wanted {
-    labels: BTreeMap<LabelKey, LabelValue>,
-    /// Those that can be no labels.
-    refused: BTreeSet<String>,
-    /// All features that there are.
-    features: Vec<FeatureName>,
-}
-
-/// All labels of the rows, after what the switch says of itself has been put there too. Nothing while the configuration
-/// is not loaded: what is missing then is not meant so.
-fn wanted(paths: &Paths) -> Result<Option<Wanted>, SonicError> {
-    let mut switch = Switch::open(paths.clone())?;
-    if !switch.config_initialized()? {
-        return Ok(None);
-    }
-    say_who_we_are(paths, &mut switch)?;
-    let features = switch.feature_names()?;
-    let mut wanted = Wanted { labels: BTreeMap::new(), refused: BTreeSet::new(), features };
-    for (key, value) in switch.labels()? {
-        match LabelKey::parse(&key) {
-            Ok(key) if !key.is_kubernetes_own() => {
-                wanted.labels.insert(key, label_value(&value));
-            }
-            Ok(_) | Err(_) => {
-                wanted.refused.insert(key);
-            }
-        }
-    }
-    Ok(Some(wanted))
-}
-
 /// Whether a label is the one that draws the pods of one of these features.
 fn is_of_one_of(key: &str, features: &[FeatureName]) -> bool {
     let feature = key.strip_suffix("_enabled");
     feature.is_some_and(|feature| features.iter().any(|name| name.as_str() == feature))
-}
-
-fn say_who_we_are(paths: &Paths, switch: &mut Switch) -> Result<(), SonicError> {
-    let version = sonic_version(&paths.etc_sonic).ok();
-    let mut metadata = |field| switch.metadata(field);
-    let (hwsku, kind, platform) = (metadata("hwsku")?, metadata("type")?, metadata("platform")?);
-    let facts = SwitchFacts {
-        sonic_version: version.as_ref().and_then(|version| version.build_version()),
-        hwsku: hwsku.as_deref(),
-        deployment_type: kind.as_deref(),
-        platform: platform.as_deref(),
-    };
-    for (key, value) in identity_labels(&facts) {
-        if switch.label(key.as_str())?.as_deref() != Some(value.as_str()) {
-            switch.set_label(key.as_str(), value.as_str())?;
-        }
-    }
-    Ok(())
 }
