@@ -110,6 +110,9 @@ pub(super) struct Record {
     pub(super) history: Vec<Happened>,
 }
 
+/// A TPC's record, or why it cannot be read.
+pub(super) type Named = (TpcName, Result<Record, OpsError>);
+
 impl Record {
     pub(super) fn new(name: TpcName, current: Release, now: &str) -> Self {
         Self {
@@ -151,7 +154,7 @@ impl Record {
     }
 
     /// Each of them, by name, or why it cannot be read.
-    pub(super) fn load_each(layout: &Layout) -> Result<Vec<(TpcName, Result<Self, OpsError>)>, OpsError> {
+    pub(super) fn load_each(layout: &Layout) -> Result<Vec<Named>, OpsError> {
         let names = layout::entries(&layout.records())?;
         let names = names.iter().filter_map(|name| TpcName::parse(name).ok());
         Ok(names
