@@ -151,6 +151,25 @@ fn the_tutorials_table_has_every_verb_and_option() {
 }
 
 #[test]
+fn the_tutorials_table_tells_which_verbs_ask_and_which_can_only_tell() {
+    let text = fs::read_to_string(packaging("../docs/tpcm.md")).unwrap();
+    let verbs = |option: &str| -> BTreeSet<String> {
+        let row = text.lines().find(|line| line.split('|').nth(2).is_some_and(|cell| cell.contains(option)));
+        let cell = row.unwrap().split('|').nth(1).unwrap();
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let taking = |option: &str| -> BTreeSet<String> {
+        let command = Tpcm::command();
+        let shown = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let taking = shown.filter(|verb| verb.get_arguments().any(|found| found.get_long() == Some(option)));
+        taking.map(|verb| verb.get_name().to_owned()).collect()
+    };
+    assert_eq!(verbs("`--yes`"), taking("yes"));
+    // Whatever asks can also only tell.
+    assert_eq!(&verbs("`--yes`") | &verbs("`--dry-run`"), taking("dry-run"));
+}
+
+#[test]
 fn what_is_typed_stays_what_it_is() {
     for typed in [
         &["install", "a", "http://x", "--args", "-e A=b", "-y"][..],

@@ -220,7 +220,7 @@ pub struct Usage {
 /// What `tpcm verify` found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Verified {
-    /// How many blobs were read and compared with their digests.
+    /// How many files of the store were read and compared: layers, and two for each image.
     pub blobs: u64,
     /// How many bytes they have.
     pub bytes: u64,

@@ -90,10 +90,10 @@ impl<S: Services> Tpcm<S> {
         self.take_lock().await?;
         let mut verified = Verified::default();
         let store = self.store.clone();
-        let (faults, bytes, images) =
-            blocking(move || Ok((store.verify()?, store.size()?, store.image_ids()?))).await?;
+        let (faults, bytes, files) =
+            blocking(move || Ok((store.verify()?, store.size()?, store.files()?))).await?;
         verified.bytes = bytes;
-        verified.blobs = u64::try_from(images.len()).unwrap_or(u64::MAX);
+        verified.blobs = u64::try_from(files.len()).unwrap_or(u64::MAX);
         verified.problems.extend(faults.iter().map(ToString::to_string));
         for name in layout::entries(&self.layout.journals())? {
             verified.problems.push(format!("journal {name}: an operation was interrupted; tpcm recover"));

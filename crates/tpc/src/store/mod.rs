@@ -79,12 +79,19 @@ impl Store {
     /// The bytes that it takes on the disk.
     pub fn size(&self) -> Result<u64, StoreError> {
         let mut size = 0;
-        for directory in [self.layers(), self.images_directory(), self.tmp()] {
-            for (path, _) in files::list(&directory)? {
-                size += path.symlink_metadata().map_err(StoreError::io("look at", &path))?.len();
-            }
+        for path in self.files()? {
+            size += path.symlink_metadata().map_err(StoreError::io("look at", &path))?.len();
         }
         Ok(size)
+    }
+
+    /// All that it consists of: layers, two files for each image, and what is half written.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut all = Vec::new();
+        for directory in [self.layers(), self.images_directory(), self.tmp()] {
+            all.extend(files::list(&directory)?.into_iter().map(|(path, _)| path));
+        }
+        Ok(all)
     }
 
     /// What is known of layers by the digests under which archives bring them, so that one that is here already need

@@ -399,7 +399,11 @@ async fn an_older_state_of_another_image_is_kept_until_prune() {
     assert_eq!(details.older.len(), 1, "{details:?}");
     let pruned = site.open().prune().await.unwrap();
     assert!(pruned.bytes > 0 && pruned.let_go.len() == 1, "{pruned:?}");
-    assert!(site.open().verify().await.unwrap().problems.is_empty());
+    let verified = site.open().verify().await.unwrap();
+    assert!(verified.problems.is_empty(), "{verified:?}");
+    let store = site.root.join("tpc/.store");
+    let files = ["layers/sha256", "images"].map(|part| fs::read_dir(store.join(part)).unwrap().count());
+    assert_eq!(verified.blobs, files.iter().sum::<usize>() as u64);
 }
 
 #[tokio::test]
