@@ -1,5 +1,5 @@
 //! What the host does about a feature that nobody is just starting or stopping: the rules of the daemon that
-//! watches rows, engine and units (SONIC.md 5.5, DESIGN.md section 4). Its adapters come with Kubernetes mode.
+//! watches rows, engine and units (SONIC.md 5.5, DESIGN.md section 4). `crates/agent` looks and acts.
 
 use std::time::Duration;
 

@@ -204,7 +204,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Configures one field of a feature on the host alone: who runs it is asked for nowhere else.
+    /// Configures one field of a feature on the host alone: nowhere else is asked whether its local image may run, or when
+    /// it is updated.
     pub fn set_host_feature_field(
         &mut self,
         name: &FeatureName,
