@@ -82,11 +82,7 @@ impl<S: Services> Tpcm<S> {
         layout::create(&self.layout.journals(), 0o700)?;
         self.note_interrupts()?;
         while entry.progress.next().is_some() {
-            let stepped = match self.interrupted(&entry).await {
-                Some(signal) => Err(signal),
-                None => self.step(&mut entry, live).await,
-            };
-            if let Err(error) = stepped {
+            if let Err(error) = self.step_if_not_interrupted(&mut entry, live).await {
                 return Err(self.turn_back(&mut entry, live, &error).await.unwrap_or(error));
             }
         }
@@ -94,12 +90,19 @@ impl<S: Services> Tpcm<S> {
         Ok(report(&entry, steps, live, true))
     }
 
-    /// The signal that stops an operation here: one that came before it was decided.
-    async fn interrupted(&mut self, entry: &Entry) -> Option<OpsError> {
-        if matches!(recover(&entry.progress), Recovery::Finish(_)) {
-            return None;
+    /// The next step of a plan, unless a signal has come before it was decided.
+    pub(super) async fn step_if_not_interrupted(
+        &mut self,
+        entry: &mut Entry,
+        live: &mut Live<'_>,
+    ) -> Result<(), OpsError> {
+        let is_decided = matches!(recover(&entry.progress), Recovery::Finish(_));
+        if let Some(interrupts) = self.interrupts.as_mut().filter(|_| !is_decided)
+            && let Some(signal) = interrupts.noted().await
+        {
+            return Err(signal);
         }
-        self.interrupts.as_mut()?.noted().await
+        self.step(entry, live).await
     }
 
     /// The next step of a plan.

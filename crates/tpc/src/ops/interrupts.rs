@@ -1,8 +1,9 @@
 //! SIGHUP, SIGINT and SIGTERM while an operation is under way: an SSH session that drops, Ctrl-C, a shutdown.
 //!
 //! To die of one between two steps would leave a container down until the next command or boot. So they are noted, and
-//! seen to between the steps: what is not decided is undone, what is decided is finished. Only what stops
-//! nothing, a download or the check of a backup, is given up at once. Who does nothing step by step, as `list`, dies of them as ever.
+//! seen to between the steps: what is not decided is undone, what is decided is finished. Only what stops nothing, a
+//! download, the check of a backup or the writing of an export, is given up at once. Who does nothing step by step, as
+//! `list`, dies of them as ever.
 
 use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};

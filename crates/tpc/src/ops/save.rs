@@ -53,6 +53,7 @@ impl<S: Services> Tpcm<S> {
             return Ok(entries.iter().map(|entry| report(entry, steps(entry), &mut live, false)).collect());
         }
         layout::create(&self.layout.journals(), 0o700)?;
+        self.note_interrupts()?;
         let mut first_failure = None;
         let steps = entries.first().map(|entry| entry.progress.steps.clone()).unwrap_or_default();
         for step in &steps {
@@ -66,7 +67,7 @@ impl<S: Services> Tpcm<S> {
             }
             let mut going = Vec::new();
             for mut entry in entries {
-                match self.step(&mut entry, &mut live).await {
+                match self.step_if_not_interrupted(&mut entry, &mut live).await {
                     Ok(()) => going.push(entry),
                     Err(error) => {
                         let worse = self.turn_back(&mut entry, &mut live, &error).await;

@@ -484,6 +484,27 @@ async fn a_signal_in_the_midst_of_an_upgrade_puts_the_old_version_back_at_once()
 }
 
 #[tokio::test]
+async fn a_signal_in_the_midst_of_a_save_leaves_what_was_saved_before() {
+    let site = Site::new("sigs");
+    site.install(&ONE).await.unwrap();
+    // So that it takes a while.
+    let fill = "dd if=/dev/urandom of=/big bs=1M count=100";
+    docker(&["exec", site.name.as_str(), "/bin/sh", "-c", fill]);
+    let before = site.everything();
+    let child = process(&site, "save").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let journal = site.root.join("tpc/.store/journal").join(format!("{}.json", site.name));
+    for _ in 0..1200 {
+        if journal.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    interrupted(child, "TERM");
+    assert_eq!(site.everything(), before, "something is left");
+    assert!(site.open().recover().await.unwrap().is_empty(), "nothing is left to be done");
+}
+
+#[tokio::test]
 async fn a_signal_ends_a_download_at_once() {
     let site = Site::new("down");
     // A server that says nothing.
