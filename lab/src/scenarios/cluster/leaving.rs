@@ -124,6 +124,8 @@ fn gone_for_a_moment(member: &Member<'_>) -> Result<()> {
     member.move_to_kube("snmp", NEWER)?;
     let Invitation { address, port, .. } = member.cluster.invitation()?;
     let (kubelet, node, since) = (member.pid("kubelet")?, member.node(".metadata.uid")?, switch.now()?);
+    let secrets = "find /host/switchyard/kubernetes -type f | sort";
+    let kept = switch.ok(secrets)?;
     switch.ok(&format!(
         "set -e
          sonic-db-cli CONFIG_DB DEL 'KUBERNETES_MASTER|SERVER' > /dev/null
@@ -140,7 +142,7 @@ fn gone_for_a_moment(member: &Member<'_>) -> Result<()> {
     ensure!(member.times_logged(&since, "leaving")? == 0, "it left");
     ensure!(member.pid("kubelet")? == kubelet, "the kubelet was restarted");
     ensure!(member.node(".metadata.uid")? == node, "it is another Node");
-    ensure!(switch.sh("test -s /host/switchyard/kubernetes/token")?.success(), "its token is forgotten");
+    ensure!(switch.ok(secrets)? == kept, "what it joins by is forgotten");
     member.is_run_by_pod("snmp", NEWER)
 }
 
