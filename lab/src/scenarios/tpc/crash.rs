@@ -1,6 +1,8 @@
 //! Every operation is killed at every boundary of its steps, as the plan itself lists them; afterwards the old or the new
 //! version runs, its data is whole, and nothing is left over.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -55,6 +57,23 @@ pub(super) fn killed(switch: &Switch, line: &str, step: &str, place: &str) -> Re
     Ok(())
 }
 
+/// As [`killed`], with all else of ours that runs just then.
+fn all_killed(switch: &Switch, line: &str, step: &str, place: &str) -> Result<()> {
+    killed(switch, line, step, place)?;
+    // What does not run at this step cannot be killed.
+    switch.sh("systemctl kill --kill-who=main --signal=KILL story.service tpcm-apply.service").map(drop)
+}
+
+/// Recovers, and waits until systemd has brought back what was killed: it does that by itself, in its own time.
+fn recovered(switch: &Switch, again: &str) -> Result<()> {
+    const SOON: Duration = Duration::from_secs(30);
+    tpcm(switch, again)?;
+    switch.wait_until("story.service is up or down", SOON, || {
+        let state = switch.ok("systemctl show --value --property=ActiveState story.service")?;
+        Ok(!matches!(state.as_str(), "activating" | "deactivating"))
+    })
+}
+
 /// What no operation may leave: anything of the engine's or systemd's that `tpcm show` does not tell of.
 pub(super) fn nothing_left(switch: &Switch, at: &str) -> Result<()> {
     let names: Vec<String> =
@@ -87,8 +106,8 @@ fn everywhere(
         for place in ["before", "after"] {
             let at = format!("{line}: {step}:{place}");
             begin().with_context(|| at.clone())?;
-            killed(switch, line, &step, place)?;
-            tpcm(switch, again).with_context(|| at.clone())?;
+            all_killed(switch, line, &step, place)?;
+            recovered(switch, again).with_context(|| at.clone())?;
             nothing_left(switch, &at)?;
             after().context(at)?;
         }
@@ -137,8 +156,8 @@ fn upgrade_once(switch: &Switch) -> Result<()> {
         let files = files(switch)?;
         for (step, place, version) in [("start", "after", "1"), ("record", "after", "2")] {
             fresh(switch, &files)?;
-            killed(switch, &format!("upgrade story {} -y", files.two), step, place)?;
-            tpcm(switch, "recover")?;
+            all_killed(switch, &format!("upgrade story {} -y", files.two), step, place)?;
+            recovered(switch, "recover")?;
             nothing_left(switch, step)?;
             one_runs(switch)?;
             runs(switch, "story", version)?;
