@@ -45,7 +45,8 @@ impl<W: Write> Appender<W> {
         let Some(metadata) = there(fs::symlink_metadata(&source))? else { return Ok(()) };
         let kind = metadata.file_type();
         if kind.is_dir() {
-            return self.directory(&source, path);
+            let Some(inner) = there(directory.enter(name))? else { return Ok(()) };
+            return self.directory(&inner, path);
         }
         if let Some(first) = self.links.get(&(metadata.dev(), metadata.ino())) {
             let mut header = header(&metadata, EntryType::Link);
@@ -69,13 +70,12 @@ impl<W: Write> Appender<W> {
         Ok(())
     }
 
-    fn directory(&mut self, source: &Path, path: &Path) -> io::Result<()> {
-        let Some(directory) = there(Directory::open(source))? else { return Ok(()) };
+    fn directory(&mut self, directory: &Directory, path: &Path) -> io::Result<()> {
         self.attributes(&directory.at("."))?;
         let mut header = header(&directory.metadata()?, EntryType::Directory);
         self.tar.append_data(&mut header, path, io::empty())?;
         for name in directory.names()? {
-            self.entry(&directory, &name, &path.join(&name))?;
+            self.entry(directory, &name, &path.join(&name))?;
         }
         Ok(())
     }

@@ -69,9 +69,9 @@ impl<S: Services> Tpcm<S> {
     }
 
     /// Bytes of private volume and writable layer.
-    pub(super) async fn disk_used(&mut self, name: &TpcName) -> (u64, Option<u64>) {
+    pub(super) async fn disk_used(&mut self, name: &TpcName) -> (Result<u64, OpsError>, Option<u64>) {
         let path = self.layout.volume(name);
-        let volume = blocking(move || Ok(volume::size(&path))).await.unwrap_or_default();
+        let volume = blocking(move || volume::size(&path)).await;
         (volume, self.engine.layer_size(name.as_str()).await.ok().flatten())
     }
 
@@ -79,6 +79,11 @@ impl<S: Services> Tpcm<S> {
         let limit = record.current.limits.disk?;
         let (volume, layer) = self.disk_used(&record.name).await;
         let layer = layer.unwrap_or_default();
+        let volume = match volume {
+            Ok(volume) => volume,
+            // What cannot be measured would have no limit.
+            Err(error) => return Some(format!("its limit --disk {limit} cannot be kept: {error}")),
+        };
         (volume.saturating_add(layer) > limit.bytes()).then(|| over(limit, volume, layer))
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use switchyard_core::tpc::TpcName;
 
-use super::OpsError;
+use super::{OpsError, tree};
 
 /// The directories of third-party containers. No TPC's name begins with a dot.
 #[derive(Debug, Clone)]
@@ -174,7 +174,7 @@ pub(super) fn remove_half(path: &Path) -> Result<(), OpsError> {
 
 /// Removes a directory with all that is in it. Follows no links.
 pub(super) fn remove_tree(path: &Path) -> Result<(), OpsError> {
-    match fs::remove_dir_all(path) {
+    match tree::remove(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.and_then(|()| sync_directory_of(path)).map_err(OpsError::file("remove", path)),
     }

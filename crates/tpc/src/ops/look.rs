@@ -170,12 +170,15 @@ impl<S: Services> Tpcm<S> {
     pub(super) async fn usage(&mut self, record: &Record) -> Result<Usage, OpsError> {
         let name = &record.name;
         let mut usage = Usage { disk_enforced: self.disk_enforced(record).await, ..Usage::default() };
-        (usage.volume, usage.layer) = self.disk_used(name).await;
+        let (volume, layer) = self.disk_used(name).await;
+        let (volume, unmeasured) = volume.map_or_else(|error| (0, Some(error)), |volume| (volume, None));
+        (usage.volume, usage.layer) = (volume, layer);
         let pid = self.engine.container(name.as_str()).await?.and_then(|container| container.pid);
         if let Some(pid) = pid {
             cgroup::read(&self.settings.cgroups, pid, &mut usage);
         }
         usage.remarks = cgroup::remarks(&usage, record.current.limits.cpu);
+        usage.remarks.extend(unmeasured.map(|error| error.to_string()));
         let limit = record.current.limits.disk;
         usage.remarks.extend(limit.and_then(|limit| Self::disk_remark(limit, &usage)));
         Ok(usage)

@@ -109,14 +109,14 @@ impl<S: Services> Tpcm<S> {
         let (volume, aside) = (self.layout.volume(name), self.layout.aside(name));
         layout::create(&self.layout.of(name), 0o700)?;
         layout::create(&volume, 0o755)?;
-        self.has_room("setting the private volume aside", volume::size(&volume))?;
+        self.has_room("setting the private volume aside", volume::size(&volume)?)?;
         layout::remove_tree(&aside)?;
         self.copy_now(name, live).await
     }
 
     async fn copy_back(&mut self, name: &TpcName) -> Result<(), OpsError> {
         let (before, back) = (self.layout.before(name), self.layout.back(name));
-        self.has_room("bringing the data back", volume::size(&before))?;
+        self.has_room("bringing the data back", volume::size(&before)?)?;
         layout::create(&self.layout.volume(name), 0o755)?;
         for left in [self.layout.aside(name), back.clone()] {
             layout::remove_tree(&left)?;

@@ -12,7 +12,7 @@ use super::container::{ROOT_LABEL, is_ours};
 use super::record::Record;
 use super::services::Services;
 use super::steps::NEXT;
-use super::{OpsError, Tpcm, unit};
+use super::{OpsError, Tpcm, layout, unit};
 
 impl<S: Services> Tpcm<S> {
     /// Removes every container and unit of ours that has neither a record nor a journal, and what only an operation under
@@ -45,7 +45,15 @@ impl<S: Services> Tpcm<S> {
         for image in images {
             self.drop_image(&image).await?;
         }
-        Ok(())
+        self.remove_trash()
+    }
+
+    /// What was in the way when an old volume was put back, and could not be removed then.
+    fn remove_trash(&self) -> Result<(), OpsError> {
+        let names = layout::entries(&self.layout.records())?;
+        let names = names.iter().filter_map(|name| TpcName::parse(name).ok());
+        let over = names.filter(|name| !self.layout.journal(name).exists());
+        over.map(|name| self.layout.trash(&name)).try_for_each(|trash| layout::remove_tree(&trash))
     }
 
     /// The TPC that a container was made here for. One of another root, or made by hand, is none.
@@ -70,7 +78,7 @@ impl<S: Services> Tpcm<S> {
     }
 
     fn stray_units(&self) -> Result<BTreeSet<TpcName>, OpsError> {
-        let files = super::layout::entries(&self.settings.units)?;
+        let files = layout::entries(&self.settings.units)?;
         let names = files.iter().filter_map(|file| TpcName::parse(file.strip_suffix(".service")?).ok());
         let ours = |name: &TpcName| {
             let text = std::fs::read_to_string(self.settings.units.join(name.unit())).unwrap_or_default();

@@ -14,18 +14,37 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{OFlags, lgetxattr, llistxattr, llistxattr_query};
 use rustix::io::Errno;
 
+/// Deeper than any program nests directories. Those of one path are held open together, a copy holds them twice, and a
+/// process has 1024 descriptors; nor has a thread the stack for more than a container can make.
+const DEPTH_MAX: usize = 400;
+
 /// A directory that is held open.
-pub(super) struct Directory(File);
+pub(super) struct Directory {
+    file: File,
+    depth: usize,
+}
 
 impl Directory {
     /// Opens one. A link in its place is an error; links above it are the caller's business.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        open(path, OFlags::DIRECTORY).map(Self)
+        Ok(Self { file: open(path, OFlags::DIRECTORY)?, depth: 0 })
+    }
+
+    /// Opens one in it. A link in its place is an error.
+    pub(super) fn enter(&self, name: impl AsRef<Path>) -> io::Result<Self> {
+        let file = open(&self.at(name), OFlags::DIRECTORY)?;
+        let depth = self.depth + 1;
+        if depth > DEPTH_MAX {
+            return Err(io::Error::other(format!(
+                "directories are nested more than {DEPTH_MAX} deep: a container has made them; remove some"
+            )));
+        }
+        Ok(Self { file, depth })
     }
 
     /// A path to an entry that holds whatever becomes of the directory's own. Only its last part can be a link.
     pub(super) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.0.as_raw_fd().to_string()).join(name)
+        Path::new("/proc/self/fd").join(self.file.as_raw_fd().to_string()).join(name)
     }
 
     pub(super) fn names(&self) -> io::Result<BTreeSet<OsString>> {
@@ -33,12 +52,12 @@ impl Directory {
     }
 
     pub(super) fn metadata(&self) -> io::Result<Metadata> {
-        self.0.metadata()
+        self.file.metadata()
     }
 
     /// Writes what the whole file system has not written yet.
     pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
+        Ok(rustix::fs::syncfs(&self.file)?)
     }
 }
 
@@ -109,24 +128,64 @@ pub(super) fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     Ok(attributes)
 }
 
-/// The bytes that a copy of a tree would take. Holes take none, a file with several names counts once.
-pub(super) fn size(path: &Path) -> u64 {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            Directory::open(path).map_or(0, |directory| size_in(&directory, &mut HashSet::new()))
+/// Removes a directory with all that is in it, however deep it is nested: what is two levels below goes up by one until
+/// nothing is.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_symlink() {
+        return fs::remove_file(path);
+    }
+    let top = Directory::open(path)?;
+    let mut free = 0..u64::MAX;
+    loop {
+        let names = top.names()?;
+        if names.is_empty() {
+            return fs::remove_dir(path);
         }
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
+        for name in &names {
+            if !is_directory(&top.at(name))? {
+                there(fs::remove_file(top.at(name)))?;
+                continue;
+            }
+            let Some(inner) = there(top.enter(name))? else { continue };
+            for below in inner.names()? {
+                let below = inner.at(below);
+                if is_directory(&below)? {
+                    let unused = free.find(|free| fs::symlink_metadata(top.at(free.to_string())).is_err());
+                    there(fs::rename(below, top.at(unused.unwrap_or_default().to_string())))?;
+                } else {
+                    there(fs::remove_file(below))?;
+                }
+            }
+            there(fs::remove_dir(top.at(name)))?;
+        }
     }
 }
 
-fn size_in(directory: &Directory, counted: &mut HashSet<(u64, u64)>) -> u64 {
-    let mut total = directory.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-    for name in directory.names().unwrap_or_default() {
-        let path = directory.at(name);
-        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+fn is_directory(path: &Path) -> io::Result<bool> {
+    Ok(there(fs::symlink_metadata(path))?.is_some_and(|metadata| metadata.is_dir()))
+}
+
+/// The bytes that a copy of a tree would take. Holes take none, a file with several names counts once.
+pub(super) fn size(path: &Path) -> io::Result<u64> {
+    match there(fs::symlink_metadata(path))? {
+        Some(metadata) if metadata.is_dir() => match there(Directory::open(path))? {
+            Some(directory) => size_in(&directory, &mut HashSet::new()),
+            None => Ok(0),
+        },
+        Some(metadata) => Ok(metadata.blocks() * 512),
+        None => Ok(0),
+    }
+}
+
+fn size_in(directory: &Directory, counted: &mut HashSet<(u64, u64)>) -> io::Result<u64> {
+    let mut total = directory.metadata()?.blocks() * 512;
+    for name in there(directory.names())?.unwrap_or_default() {
+        let Some(metadata) = there(fs::symlink_metadata(directory.at(&name)))? else { continue };
         let bytes = if metadata.is_dir() {
-            Directory::open(&path).map_or(0, |inner| size_in(&inner, counted))
+            match there(directory.enter(&name))? {
+                Some(inner) => size_in(&inner, counted)?,
+                None => 0,
+            }
         } else if metadata.nlink() > 1 && !counted.insert((metadata.dev(), metadata.ino())) {
             0
         } else {
@@ -134,5 +193,5 @@ fn size_in(directory: &Directory, counted: &mut HashSet<(u64, u64)>) -> u64 {
         };
         total = total.saturating_add(bytes);
     }
-    total
+    Ok(total)
 }

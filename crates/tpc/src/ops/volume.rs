@@ -15,10 +15,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 
 use super::beneath::open_at;
-use super::tree::open_found;
+use super::tree::{self, open_found};
 use super::{OpsError, layout};
 
-pub(super) use super::tree::size;
 pub(super) use copy::{Copied, copy};
 
 /// Puts what was set aside back in place of the volume. May be done again after a crash anywhere in it.
@@ -30,7 +29,16 @@ pub(super) fn put_back(aside: &Path, volume: &Path, trash: &Path) -> Result<(), 
         }
         layout::rename(aside, volume)?;
     }
-    layout::remove_tree(trash)
+    // The old version is to start whatever the new one has made of its volume.
+    if let Err(error) = layout::remove_tree(trash) {
+        tracing::warn!("{error}; it is tried again by: tpcm recover");
+    }
+    Ok(())
+}
+
+/// The bytes that a copy would take; none of what is not there.
+pub(super) fn size(path: &Path) -> Result<u64, OpsError> {
+    tree::size(path).map_err(OpsError::file("measure", path))
 }
 
 /// Opens a directory of ours and makes it if it is not there.

@@ -3,6 +3,7 @@
 //! The second copy takes time in which nobody serves, so it leaves out what has surely not changed since the first.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -77,8 +78,7 @@ impl Walk<'_> {
         }
         for name in &names {
             let below = below.join(name);
-            let (from, to) = (source.at(name), target.at(name));
-            let inner = self.entry(&from, &to, &below);
+            let inner = self.entry(source, target, name, &below);
             if let Some((source, target)) = inner.map_err(OpsError::file("copy", &self.from.join(&below)))? {
                 self.directory(&source, &target, &below)?;
             }
@@ -91,12 +91,19 @@ impl Walk<'_> {
 
     /// Copies one entry. Both directories, if it is one. What has gone meanwhile is not in the copy either: whoever
     /// removes while we copy does not want it, and after the stop nobody does.
-    fn entry(&mut self, from: &Path, to: &Path, below: &Path) -> io::Result<Option<(Directory, Directory)>> {
+    fn entry(
+        &mut self,
+        source: &Directory,
+        target: &Directory,
+        name: &OsStr,
+        below: &Path,
+    ) -> io::Result<Option<(Directory, Directory)>> {
+        let (from, to) = (&source.at(name), &target.at(name));
         let Some(metadata) = there(fs::symlink_metadata(from))? else { return forget(to).map(|()| None) };
         if metadata.is_dir() {
-            let Some(source) = there(Directory::open(from))? else { return forget(to).map(|()| None) };
+            let Some(source) = there(source.enter(name))? else { return forget(to).map(|()| None) };
             make_directory(to)?;
-            return Ok(Some((source, Directory::open(to)?)));
+            return Ok(Some((source, target.enter(name)?)));
         }
         let file = (metadata.dev(), metadata.ino());
         if let Some(first) = self.links.get(&file) {

@@ -130,6 +130,7 @@ fn holes_stay_holes() {
     let copied = fs::metadata(to.join("sparse")).unwrap();
     assert!(copied.len() == 64 << 20 && copied.blocks() < 1024, "{} blocks", copied.blocks());
     assert!(fs::read(to.join("sparse")).unwrap().ends_with(b"end"));
+    let size = |path: &Path| size(path).unwrap();
     assert!(size(&from) < 1 << 20 && size(&to) <= size(&from) + 8192);
 }
 
@@ -188,6 +189,52 @@ fn what_was_set_aside_is_put_back_wherever_that_was_cut_short() {
             assert!(!aside.exists() && !trash.exists(), "died after {died} moves");
         }
     }
+}
+
+/// Directories nested so deep, as only whoever goes down into each can make them.
+fn nest(top: &Path, depth: usize) {
+    let mut inner = open(top).unwrap();
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&inner, "d", Mode::RWXU).unwrap();
+        inner = open_at(&inner, "d", OFlags::RDONLY | OFlags::DIRECTORY).unwrap();
+    }
+    File::from(rustix::fs::openat(&inner, "f", OFlags::WRONLY | OFlags::CREATE, Mode::RUSR).unwrap())
+        .write_all(&[7; 9000])
+        .unwrap();
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused_and_goes_away() {
+    let (root, volume, aside) = tree();
+    let trash = root.path().join("trash");
+    copy(&volume, &aside, &mut Copied::default()).unwrap();
+    nest(&volume, 5000);
+    let told = |refused: Result<(), OpsError>| {
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("nested more than"), "{error}");
+    };
+    told(size(&volume).map(drop));
+    told(copy(&volume, &root.path().join("copy"), &mut Copied::default()));
+    put_back(&aside, &volume, &trash).unwrap();
+    assert_eq!(read(&volume.join("a/b/data")), "one");
+    assert!(!trash.exists());
+}
+
+/// As what a container that may do so has made immutable.
+#[test]
+fn what_cannot_be_removed_does_not_keep_the_old_volume_away() {
+    let (root, volume, aside) = tree();
+    let trash = root.path().join("trash");
+    copy(&volume, &aside, &mut Copied::default()).unwrap();
+    fs::create_dir(volume.join("busy")).unwrap();
+    let at = volume.join("busy");
+    let run = |command: &mut std::process::Command| assert!(command.status().unwrap().success());
+    run(std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&at));
+    put_back(&aside, &volume, &trash).unwrap();
+    assert_eq!(read(&volume.join("a/b/data")), "one");
+    run(std::process::Command::new("umount").arg(trash.join("busy")));
+    put_back(&aside, &volume, &trash).unwrap();
+    assert!(!trash.exists());
 }
 
 fn archive(entries: &[(&str, tar::EntryType, &[u8])]) -> Vec<u8> {
