@@ -202,7 +202,8 @@ fn docker_hangs(switch: &Switch) -> Result<()> {
     let agent = |switch: &Switch| property(switch, "ctrmgrd.service", "MainPID");
     let lives = Lives::begin(switch)?;
     switch.ok("kill -STOP $(pidof dockerd); systemctl restart --no-block ctrmgrd")?;
-    let told = switch.wait_ok("another agent looks", SOON, "systemctl is-active ctrmgrd | grep -q activating");
+    let told =
+        switch.wait_ok("another agent looks", SOON, "systemctl is-active ctrmgrd | grep -q activating");
     let pid = agent(switch)?;
     // Only time can show that nothing comes of it.
     std::thread::sleep(HANGS);
