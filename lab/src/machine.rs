@@ -43,6 +43,11 @@ const TOOLS: [(&str, &str); 21] = [
 /// A cold Docker daemon answers within a few seconds; a busy two-core machine may take longer.
 const DOCKERD_START_MAX: Duration = Duration::from_mins(1);
 
+/// How many watches of files all programs of root may have at once. Linux allows 128, of which each switch's systemd
+/// takes more than ten: the units of a ninth would fail at its boot.
+const WATCHES: u32 = 1024;
+const WATCHES_FILE: &str = "/proc/sys/fs/inotify/max_user_instances";
+
 const PID_FILE: &str = "/run/switchyard-lab/docker.pid";
 
 /// The programs of `lab/parts`, as they are called.
@@ -69,6 +74,7 @@ impl Machine {
         let _lock = Machine::lock()?;
         install_packages(&TOOLS)?;
         let machine = Machine { parts: build_parts()? };
+        allow_many_watches();
         machine.start_docker()?;
         Ok(machine)
     }
@@ -145,6 +151,14 @@ fn wait_for_docker() -> Result<()> {
         sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// A machine that does not let us has enough for fewer switches.
+fn allow_many_watches() {
+    let allowed = fs::read_to_string(WATCHES_FILE).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    if allowed.is_some_and(|allowed| allowed < WATCHES) {
+        let _ = fs::write(WATCHES_FILE, WATCHES.to_string());
+    }
 }
 
 /// Installs the packages of those programs that are missing.
