@@ -82,9 +82,12 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     fn tell(&self, story: fn(&Stage<'_>) -> Result<()>) -> Result<()> {
-        // Only what this story leaves in the logs counts.
+        // Only what this story leaves in the logs counts, and nothing that an earlier one taught of its versions.
         let feature = self.feature;
-        let cleared = format!(": > /run/payload/{feature}.log; : > /host/switchyard/history/{feature}.jsonl");
+        let cleared = format!(
+            ": > /run/payload/{feature}.log; : > /host/switchyard/history/{feature}.jsonl
+             rm -f /host/switchyard/versions/{feature}.json"
+        );
         let told = self.switch.ok(&cleared).and_then(|_| self.owner("kube")).and_then(|()| story(self));
         let told = told.with_context(|| self.now().unwrap_or_default());
         told.and(self.home().context("it did not come home"))
