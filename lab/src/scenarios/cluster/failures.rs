@@ -150,32 +150,21 @@ fn no_such_image(member: &Member<'_>, feature: &str) -> Result<()> {
     member.tell_gap(feature, "when the manifest was mended")
 }
 
-/// Takes its turn and ends with an error before it has done anything.
-fn crash(feature: &str) -> Vec<&str> {
+/// Takes its turn and ends with this code before it has done anything.
+fn ends_with<'a>(code: &'a str, feature: &'a str) -> Vec<&'a str> {
     match feature {
         "snmp" => vec![
             "sh",
             "-c",
-            "/usr/share/sonic/scripts/container_startup.py -f snmp -o kube -v $IMAGE_VERSION; exit 3",
+            "/usr/share/sonic/scripts/container_startup.py -f snmp -o kube -v $IMAGE_VERSION; exit $0",
+            code,
         ],
-        _ => vec!["/usr/bin/switchyard", "gate", feature, "--", "sh", "-c", "exit 3"],
-    }
-}
-
-/// The same, and ends without a complaint.
-fn leave(feature: &str) -> Vec<&str> {
-    match feature {
-        "snmp" => vec![
-            "sh",
-            "-c",
-            "/usr/share/sonic/scripts/container_startup.py -f snmp -o kube -v $IMAGE_VERSION; exit 0",
-        ],
-        _ => vec!["/usr/bin/switchyard", "gate", feature, "--", "true"],
+        _ => vec!["/usr/bin/switchyard", "gate", feature, "--", "sh", "-c", "exit $0", code],
     }
 }
 
 fn ends_in_order(member: &Member<'_>, feature: &str) -> Result<()> {
-    member.deliver(&Delivery { command: Some(leave(feature)), ..Delivery::of(feature, NEWER) })?;
+    member.deliver(&Delivery { command: Some(ends_with("0", feature)), ..Delivery::of(feature, NEWER) })?;
     member.owner(feature, "kube")?;
     // The kubelet starts it at once, then after ten seconds, twenty, forty; the local image bridges in between.
     let kept_out = || Ok(member.explain(feature, "")?.contains(FAILED_LATELY));
@@ -210,7 +199,7 @@ fn crashes_at_once(member: &Member<'_>, feature: &str) -> Result<()> {
     let failures = format!(
         "jq -r '[.failures[]? | \"\\(.version) \\(.times)\"] | join(\",\")' /host/switchyard/versions/{feature}.json 2> /dev/null || true"
     );
-    member.deliver(&Delivery { command: Some(crash(feature)), ..Delivery::of(feature, NEWER) })?;
+    member.deliver(&Delivery { command: Some(ends_with("3", feature)), ..Delivery::of(feature, NEWER) })?;
     member.owner(feature, "kube")?;
     // Its second try comes soon.
     member
